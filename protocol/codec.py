@@ -1,0 +1,100 @@
+"""bytes <-> message: one MessagePack header of at most 64 KiB, then at most 8 raw little-endian array buffers.
+
+    [header] [buffer]*
+
+The header is a map tagged by `t`; `bufs: [{name, dtype, shape}]` in it describes the buffers. Nothing untyped goes
+further than `decode`: the header is converted to a tagged union of structs, each buffer is checked against its shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgpack
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.errors import InputError
+
+MAX_HEADER = 64 * 1024
+MAX_BUFFERS = 8
+MAX_FRAME = 16 * 1024 * 1024
+DTYPES = frozenset({"<f8", "<f4", "<i8", "<i4", "|u1"})
+
+Arrays = Mapping[str, NDArray[Any]]
+T = TypeVar("T")
+
+
+def encode(message: msgspec.Struct, arrays: Arrays | None = None) -> list[bytes]:
+    """The frames of a message and its arrays. Raises InputError (`too_large`, `bad_request`) before anything is sent."""
+    header: dict[str, Any] = msgspec.to_builtins(message)
+    buffers: list[bytes] = []
+    if arrays:
+        if len(arrays) > MAX_BUFFERS:
+            raise InputError(f"message: expected at most {MAX_BUFFERS} arrays, got {len(arrays)}", code="too_large")
+        described = []
+        for name, array in arrays.items():
+            dtype = array.dtype.newbyteorder("<").str
+            if dtype not in DTYPES:
+                raise InputError(f"message: array '{name}' has dtype {dtype}, expected one of {sorted(DTYPES)}")
+            if array.nbytes > MAX_FRAME:
+                raise InputError(f"message: array '{name}' is over {MAX_FRAME} bytes: send pieces", code="too_large")
+            described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
+            buffers.append(np.ascontiguousarray(array, dtype=dtype).tobytes())
+        header["bufs"] = described
+    packed: bytes = msgpack.packb(header)
+    if len(packed) > MAX_HEADER:
+        raise InputError(f"message: header of {len(packed)} bytes, expected at most {MAX_HEADER}", code="too_large")
+    return [packed, *buffers]
+
+
+class _Buf(msgspec.Struct, frozen=True):
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class _Bufs(msgspec.Struct, frozen=True):
+    bufs: tuple[_Buf, ...] = ()
+
+
+def decode(frames: Sequence[bytes | memoryview], type: type[T] | Any) -> tuple[T, dict[str, NDArray[Any]]]:
+    """A message of the tagged union `type`, and its arrays (read-only views into the frames).
+
+    Raises InputError: `bad_frame` for what is not a message at all, `unknown_command` for an unknown `t`,
+    `bad_request` with the JSON path for a wrong shape or type.
+    """
+    if not frames or len(frames) > 1 + MAX_BUFFERS:
+        raise InputError(f"message: expected a header and at most {MAX_BUFFERS} buffers, got {len(frames)} frames", code="bad_frame")
+    if len(frames[0]) > MAX_HEADER:
+        raise InputError(f"message: header of {len(frames[0])} bytes, expected at most {MAX_HEADER}", code="bad_frame")
+    try:
+        header = msgpack.unpackb(frames[0], raw=False, strict_map_key=True)
+    except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as e:  # UnicodeDecodeError is a ValueError
+        raise InputError(f"message: header is not MessagePack ({e.__class__.__name__})", code="bad_frame") from e
+    if not isinstance(header, dict) or not isinstance(header.get("t"), str):
+        raise InputError("message: expected a map with a text field 't'", code="bad_frame")
+    try:
+        message = msgspec.convert(header, type=type)
+        described = msgspec.convert(header, type=_Bufs).bufs
+    except msgspec.ValidationError as e:
+        text, _, path = str(e).partition(" - at `")
+        code = "unknown_command" if text.startswith("Invalid value") and path.startswith("$.t`") else "bad_request"
+        raise InputError(f"message: {text}", code=code, path=path.rstrip("`") or None) from e  # type: ignore[arg-type]
+    except (RecursionError, OverflowError) as e:
+        raise InputError(f"message: header cannot be read ({e.__class__.__name__})", code="bad_frame") from e
+    if len(described) != len(frames) - 1:
+        raise InputError(f"message: {len(described)} buffers described, {len(frames) - 1} came", code="bad_frame")
+    arrays = {}
+    for buf, frame in zip(described, frames[1:]):
+        if buf.dtype not in DTYPES:
+            raise InputError(f"message: buffer '{buf.name}' has dtype {buf.dtype}, expected one of {sorted(DTYPES)}")
+        if any(s < 0 for s in buf.shape) or math.prod(buf.shape) * np.dtype(buf.dtype).itemsize != len(frame):
+            raise InputError(
+                f"message: buffer '{buf.name}' of {len(frame)} bytes does not fill shape {list(buf.shape)} of {buf.dtype}"
+            )
+        arrays[buf.name] = np.frombuffer(frame, dtype=buf.dtype).reshape(buf.shape)
+    return message, arrays

@@ -1,0 +1,375 @@
+"""START HERE. Every spec, event and worker message, as frozen structs.
+
+A *spec* says what is wanted and is the same for the library, the command line, the wire, TOML and the database;
+specs are tagged by `kind`. A *message* crosses a socket and is tagged by `t` (see codec.py); its arrays travel
+beside it as raw buffers. Fields may be added with defaults, never removed or retyped.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from protocol.files import PlaneMeta, SurfaceMeta
+from protocol.grid import GridSpec
+from protocol.shares import MetricDecl, Passes, Share
+
+PROTO = 1
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Precision = Literal["fp32", "tf32", "bf16"]
+BatchNorm = Literal["frozen", "batch", "recalibrate"]
+
+# ---------------------------------------------------------------- specs
+
+
+class Recipe(Struct, frozen=True, kw_only=True):
+    """Everything that determines a training."""
+
+    model: str = "resnet20"
+    model_options: dict[str, Any] = {}
+    pretrained: bool = False
+    dataset: str = "digits"
+    image_size: Annotated[int, Meta(ge=1, le=4096)] | None = None  # side to resize to; None keeps the data's own
+    augmentation: Literal["none", "standard"] = "none"  # standard: the data set's own random crop and flip
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9  # AdamW takes it as its first beta
+    nesterov: bool = False
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["constant", "cosine", "step"] = "cosine"  # step: a tenth at 1/2 and at 3/4 of the epochs
+    batch_size: Annotated[int, Meta(ge=1, le=65536)] = 128
+    epochs: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    precision: Precision = "fp32"
+    checkpoint_every: Annotated[int, Meta(ge=1)] | None = None  # steps; besides theta_0 and each epoch's end
+
+
+class TrainSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="train"):
+    """Train a recipe; gives a run."""
+
+    recipe: Recipe = Recipe()
+
+
+class PlaneSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="plane"):
+    """Cut a plane through weight space; gives a plane.
+
+    `origin` and `trajectory` are addresses: `RUN@step`, `RUN@epoch:3`, `RUN@first`, `RUN@last`, or a checkpoint file.
+    `trajectory` may be one RUN (its theta_0 and every epoch's end) or a list of addresses, first to last.
+    `recipe` names model and data for checkpoint files that do not carry their own.
+    """
+
+    direction: str = "random"
+    origin: str | None = None  # default: the trajectory's last
+    trajectory: str | tuple[str, ...] | None = None
+    options: dict[str, Any] = {}
+    recipe: Recipe | None = None
+
+
+class SurfaceSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="surface"):
+    """Measure metrics on a grid over a plane; gives a surface, with the projected path where there is a trajectory."""
+
+    plane: str
+    path: str | tuple[str, ...] | None = None  # a trajectory; default: the plane's own, if it has one
+    grid: GridSpec = GridSpec()
+    data: str | None = None  # default: the recipe's data set
+    split: Literal["train", "test"] = "train"  # the loss that was descended
+    limit: Annotated[int, Meta(ge=1)] | None = None  # a seeded sample, stratified where targets are classes
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    loss: str = "cross_entropy"
+    metrics: tuple[str, ...] = ("loss", "accuracy")
+    batch_norm: BatchNorm = "frozen"
+    calibration: Annotated[int, Meta(ge=1)] = 2048  # training samples for `recalibrate`
+    precision: Precision = "fp32"
+    passes: Passes = 1
+
+
+Spec = TrainSpec | PlaneSpec | SurfaceSpec
+
+
+class Execution(Struct, frozen=True, kw_only=True):
+    """How a job runs; fixed when it starts and stored with it. None: chosen then."""
+
+    device: Literal["cpu", "cuda", "mps"] | None = None
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    batch_size: Annotated[int, Meta(ge=1)] | None = None
+    channels_last: bool | None = None
+
+
+# ---------------------------------------------------------------- worker -> parent, on `wrk`
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="t"):
+    """The base of whatever crosses a socket."""
+
+
+class WorkerReady(Message, frozen=True, kw_only=True, tag="wrk.ready"):
+    """The worker is up and idle."""
+
+    device: str
+    threads: int
+    versions: dict[str, str]
+
+
+class WorkerBegin(Message, frozen=True, kw_only=True, tag="wrk.begin"):
+    """A job's inputs are read and its execution is fixed. A surface's axes come as arrays `alpha` and `beta`."""
+
+    job: str
+    execution: Execution
+    total: int  # steps of a training, row-passes of a surface, sweeps of a plane
+    meta: SurfaceMeta | None = None
+    shares: tuple[Share, ...] = ()
+    metrics: tuple[MetricDecl, ...] = ()
+
+
+class WorkerRow(Message, frozen=True, kw_only=True, tag="wrk.row"):
+    """The sums of row i over one share, one array (W,) for each name in the metrics' declarations."""
+
+    job: str
+    i: int
+    pass_: int
+    n: int
+
+
+class WorkerEpoch(Message, frozen=True, kw_only=True, tag="wrk.epoch"):
+    """An epoch ended. Metrics may be NaN or infinite: that is told, not hidden."""
+
+    job: str
+    run: str
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+
+
+class WorkerCheckpoint(Message, frozen=True, kw_only=True, tag="wrk.checkpoint"):
+    """A checkpoint file is durable under its name."""
+
+    job: str
+    run: str
+    step: int
+    epoch: float
+    file: str
+    sha256: str
+
+
+class WorkerProgress(Message, frozen=True, kw_only=True, tag="wrk.progress"):
+    """How far a job is, in its own unit of work."""
+
+    job: str
+    done: int
+    total: int
+    note: str = ""
+
+
+class WorkerPath(Message, frozen=True, kw_only=True, tag="wrk.path"):
+    """The projected path, as the columns of path.csv (arrays, each (n,)); sent again when the losses are known."""
+
+    job: str
+    losses: bool
+
+
+class WorkerLog(Message, frozen=True, kw_only=True, tag="wrk.log"):
+    """A line for the job's log."""
+
+    job: str | None = None
+    level: Literal["info", "warning", "error"] = "info"
+    text: str = ""
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """What a job gave: the id of a run, the hash of a plane, nothing for a surface (its parent seals it)."""
+
+    run: str | None = None
+    plane: str | None = None
+    plane_meta: PlaneMeta | None = None
+    precision_deviation: float | None = None
+    cancelled: bool = False
+
+
+class WorkerDone(Message, frozen=True, kw_only=True, tag="wrk.done"):
+    """A job ended well, or at the boundary where it was told to stop."""
+
+    job: str
+    result: Done
+
+
+class WorkerFail(Message, frozen=True, kw_only=True, tag="wrk.fail"):
+    """A job cannot be done; one sentence for a person. The traceback of an unforeseen error is in the log."""
+
+    job: str
+    code: str
+    msg: str
+    path: str | None = None
+
+
+FromWorker = (
+    WorkerReady
+    | WorkerBegin
+    | WorkerRow
+    | WorkerEpoch
+    | WorkerCheckpoint
+    | WorkerProgress
+    | WorkerPath
+    | WorkerLog
+    | WorkerDone
+    | WorkerFail
+)
+
+# ---------------------------------------------------------------- parent -> worker
+
+
+class WorkerJob(Message, frozen=True, kw_only=True, tag="wrk.job"):
+    """Do this job. The worker answers `wrk.begin`, then works; a surface waits for leases."""
+
+    job: str
+    spec: Spec
+    execution: Execution = Execution()
+    workspace: str
+    data: str | None = None  # the data folder, where one was chosen
+    resume: str | None = None  # the run to go on with
+    dry: bool = False  # check everything, build everything, write nothing: ends after `wrk.begin`
+
+
+class WorkerLease(Message, frozen=True, kw_only=True, tag="wrk.lease"):
+    """Measure these rows over the share of this pass. No rows: there will be no more."""
+
+    job: str
+    rows: tuple[int, ...]
+    pass_: int
+
+
+class WorkerCancel(Message, frozen=True, kw_only=True, tag="wrk.cancel"):
+    """Stop the job at the next row or step; what is committed is kept."""
+
+    job: str
+
+
+class WorkerPause(Message, frozen=True, kw_only=True, tag="wrk.pause"):
+    """Hold the job at the next row or step until `wrk.resume`."""
+
+    job: str
+
+
+class WorkerResume(Message, frozen=True, kw_only=True, tag="wrk.resume"):
+    """Go on with a held job."""
+
+    job: str
+
+
+class WorkerStop(Message, frozen=True, kw_only=True, tag="wrk.stop"):
+    """End the worker process after the current row or step."""
+
+
+ToWorker = WorkerJob | WorkerLease | WorkerCancel | WorkerPause | WorkerResume | WorkerStop
+
+# ---------------------------------------------------------------- events
+
+
+class RunEpoch(Message, frozen=True, kw_only=True, tag="run.epoch"):
+    """An epoch is stored."""
+
+    run: str
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+
+
+class CheckpointSaved(Message, frozen=True, kw_only=True, tag="checkpoint.saved"):
+    """A checkpoint is stored."""
+
+    run: str
+    step: int
+    epoch: float
+    file: str
+    sha256: str
+
+
+class PlaneDone(Message, frozen=True, kw_only=True, tag="plane.done"):
+    """A plane is stored."""
+
+    plane: str
+    meta: PlaneMeta
+
+
+class SurfaceBegin(Message, frozen=True, kw_only=True, tag="surface.begin"):
+    """A surface's axes (arrays `alpha`, `beta`), provenance and schedule are fixed."""
+
+    surface: str
+    meta: SurfaceMeta
+    passes: int
+
+
+class SurfaceRow(Message, frozen=True, kw_only=True, tag="surface.row"):
+    """Row i is stored up to this pass; its derived values as <f4 arrays (W,): loss, sem, accuracy, ..."""
+
+    surface: str
+    i: int
+    pass_: int
+    n: int  # samples seen by this row so far
+
+
+class PathDone(Message, frozen=True, kw_only=True, tag="path.done"):
+    """The path on a surface, as the columns of path.csv (arrays, each (n,))."""
+
+    surface: str
+    losses: bool
+
+
+class SurfaceDone(Message, frozen=True, kw_only=True, tag="surface.done"):
+    """The surface is sealed."""
+
+    surface: str
+    file: str
+
+
+class JobProgress(Message, frozen=True, kw_only=True, tag="job.progress"):
+    """How far a job is. `rate` in its unit of work a second; `eta_s` None until it is known."""
+
+    job: str
+    done: int
+    total: int
+    rate: float | None = None
+    eta_s: float | None = None
+    note: str = ""
+
+
+class LogLine(Message, frozen=True, kw_only=True, tag="log.line"):
+    """A line of a job's log."""
+
+    job: str | None
+    level: str
+    text: str
+
+
+Event = (
+    RunEpoch
+    | CheckpointSaved
+    | PlaneDone
+    | SurfaceBegin
+    | SurfaceRow
+    | PathDone
+    | SurfaceDone
+    | JobProgress
+    | LogLine
+)
+
+# ---------------------------------------------------------------- presets
+
+
+PRESETS: dict[str, Recipe] = {
+    # ResNet-20 on scikit-learn's digits at their own 8 x 8: small enough for two cores, real enough to have terrain.
+    "demo": Recipe(model="resnet20", dataset="digits", lr=0.1, batch_size=128, epochs=10),
+    # The seed's term project: 10 epochs of SGD at batch 10.
+    "seed": Recipe(
+        model="resnet50",
+        dataset="cifar10",
+        lr=0.001,
+        momentum=0.9,
+        weight_decay=0.0,
+        schedule="constant",
+        batch_size=10,
+        epochs=10,
+    ),
+}
