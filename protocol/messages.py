@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from protocol.files import PlaneMeta, SurfaceMeta
 from protocol.grid import GridSpec
 from protocol.shares import MetricDecl, Passes, Share
+from protocol.view import View
 
 PROTO = 1
 
@@ -373,3 +374,37 @@ PRESETS: dict[str, Recipe] = {
         epochs=10,
     ),
 }
+
+# ---------------------------------------------------------------- pictures: lines of JSON to and from renderer.headless
+
+
+class Render(Message, frozen=True, kw_only=True, tag="render"):
+    """Draw a surface into a PNG of width * scale by height * scale pixels."""
+
+    file: str  # surface.npz
+    out: str  # the PNG, written whole or not at all
+    path_csv: str | None = None  # *-path.csv or the seed's x,y file, in place of the surface's own path
+    preset: str = "contours-3d"
+    view: dict[str, Any] = {}  # overrides by dotted name (protocol.view.override)
+    width: Annotated[int, Meta(ge=160, le=8192)] = 1280
+    height: Annotated[int, Meta(ge=120, le=8192)] = 800
+    scale: Annotated[float, Meta(ge=0.5, le=8)] = 2.0
+
+
+class RenderOk(Message, frozen=True, kw_only=True, tag="ok"):
+    """The picture is written. `view` is the complete view that made it, as it stands in the PNG too."""
+
+    out: str
+    view: View
+    width: int  # pixels
+    height: int
+    renderer: str  # the GL renderer
+    seconds: float
+
+
+class RenderErr(Message, frozen=True, kw_only=True, tag="err"):
+    """Nothing was written; one sentence for a person."""
+
+    code: str
+    msg: str
+    path: str | None = None
