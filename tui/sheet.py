@@ -1,0 +1,95 @@
+"""A surface being put together: which rows to lease next, what has come in, and the surface that it makes.
+
+Pure: sums of (row, pass) in, derived values out. The definitions of shares, order and values are protocol.shares'.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol import shares
+from protocol.files import PATH_DTYPE, Surface, SurfaceMeta
+from protocol.messages import WorkerBegin
+
+SHOWN = ("loss", "accuracy", "sem")  # the arrays of surface.npz
+
+
+class Sheet:
+    """The rows of one surface, from the worker's first answer to the sealed arrays."""
+
+    def __init__(self, begin: WorkerBegin, axes: Mapping[str, NDArray[Any]]) -> None:
+        self.alpha = np.array(axes["alpha"], dtype=np.float64)
+        self.beta = np.array(axes["beta"], dtype=np.float64)
+        self.meta: SurfaceMeta = begin.meta or SurfaceMeta()
+        self.metrics = begin.metrics
+        self.shares = begin.shares
+        order = shares.row_order(len(self.beta))
+        self._todo = deque((i, k) for k in range(len(self.shares)) for i in order)
+        self._sums: list[dict[str, NDArray[np.generic]]] = [{} for _ in self.beta]
+        self._came = np.zeros((len(self.shares), len(self.beta)), dtype=bool)
+        self.path = np.zeros(0, dtype=PATH_DTYPE)
+        shape = (len(self.beta), len(self.alpha))
+        self._shown = {name: np.full(shape, np.nan) for name in SHOWN}
+        self._n = np.zeros(shape, dtype=np.int64)
+
+    def next(self) -> tuple[int, int] | None:
+        """The next (row, pass) to lease, coarse to fine within a pass; None when all are leased."""
+        return self._todo.popleft() if self._todo else None
+
+    def add(self, i: int, pass_: int, n: int, sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """Take the sums of row i over the share of `pass_`; the row's derived values so far, each (W,)."""
+        part: dict[str, NDArray[np.generic]] = {**sums, "n": np.array(n, dtype=np.int64)}
+        self._sums[i] = shares.fold([self._sums[i], part])
+        self._came[pass_, i] = True
+        derived = shares.values(self._sums[i], self.metrics)
+        for name in SHOWN:
+            if name in derived:
+                self._shown[name][i] = derived[name]
+        self._n[i] = self.samples(i)
+        return derived
+
+    def samples(self, i: int) -> int:
+        """Samples that row i has seen so far."""
+        return int(self._sums[i]["n"]) if self._sums[i] else 0
+
+    def set_path(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Take the columns of path.csv, each (n,); those that did not come stay NaN."""
+        length = max((len(v) for v in columns.values()), default=0)
+        self.path = np.zeros(length, dtype=PATH_DTYPE)
+        for name in PATH_DTYPE.names or ():
+            self.path[name] = columns.get(name, 0 if name == "step" else np.nan)
+
+    @property
+    def rows_done(self) -> int:
+        """Row-passes that have come in."""
+        return int(self._came.sum())
+
+    @property
+    def rows_total(self) -> int:
+        """Row-passes in all."""
+        return int(self._came.size)
+
+    @property
+    def weight_done(self) -> float:
+        """Work done, in rows over all of the data: a later pass's row weighs as its share."""
+        return float(self._came.sum(axis=1) @ self._weights())
+
+    def _weights(self) -> NDArray[np.float64]:
+        sizes = np.array([s.stop - s.start for s in self.shares], dtype=np.float64)
+        return sizes / sizes.sum()
+
+    @property
+    def complete(self) -> bool:
+        """Every row has seen all of the data."""
+        return bool(self._came.all())
+
+    def surface(self, **meta: Any) -> Surface:
+        """The surface as it stands; rows that did not come have n = 0. `meta` overrides fields of the provenance."""
+        filled = msgspec.structs.replace(self.meta, passes_done=int(self._came.all(axis=1).sum()), **meta)
+        return Surface(alpha=self.alpha, beta=self.beta, n=self._n, meta=filled, path=self.path, **self._shown)
