@@ -1,0 +1,98 @@
+"""A recipe made real: checked before any work, its data loaded, its model built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import nn
+
+from compute import datasets, models
+from compute.datasets import Split, TensorData
+from protocol.errors import InputError
+from protocol.messages import Recipe
+
+
+def check(recipe: Recipe, *, device: torch.device | str = "cpu", train_samples: int | None = None) -> None:
+    """Refuse what cannot be trained as asked, in one sentence with the field's JSON path, before any work.
+
+    `train_samples` (default: what the data set declares) is held against the batch size.
+    """
+    try:
+        msgspec.convert(msgspec.to_builtins(recipe), Recipe)
+    except msgspec.ValidationError as error:
+        text, _, where = str(error).partition(" - at `$")
+        where = where.rstrip("`")
+        text = f"recipe{where}: {text[0].lower()}{text[1:]}"
+        raise InputError(text, path=f"$.recipe{where}") from None
+    for name in ("lr", "weight_decay", "momentum"):
+        if not math.isfinite(getattr(recipe, name)):
+            raise InputError(
+                f"recipe.{name}: expected a finite number, got {getattr(recipe, name)}", path=f"$.recipe.{name}"
+            )
+    data = datasets.entry(recipe.dataset)
+    models.check(
+        recipe.model,
+        in_channels=data.channels,
+        image_size=recipe.image_size or data.image_size,
+        options=recipe.model_options,
+        pretrained=recipe.pretrained,
+    )
+    if recipe.nesterov and recipe.optimizer != "sgd":
+        raise InputError(
+            "recipe.nesterov: expected optimizer sgd, got adamw: leave nesterov out", path="$.recipe.nesterov"
+        )
+    if recipe.nesterov and recipe.momentum == 0:
+        raise InputError(
+            "recipe.nesterov: expected a momentum above 0, got 0: set momentum, or leave nesterov out",
+            path="$.recipe.nesterov",
+        )
+    n = data.counts[0] if train_samples is None else train_samples
+    if recipe.batch_size > n:
+        raise InputError(
+            f"recipe.batch_size: expected at most the {n:,} training samples of {recipe.dataset}, "
+            f"got {recipe.batch_size:,}: choose a smaller batch",
+            path="$.recipe.batch_size",
+        )
+    check_precision(recipe.precision, torch.device(device))
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device has not."""
+    if precision == "tf32" and device.type != "cuda":
+        raise InputError(
+            f"recipe.precision: tf32 is arithmetic of CUDA devices, the device is {device.type}: choose fp32 or bf16",
+            path="$.recipe.precision",
+        )
+
+
+def build_model(recipe: Recipe, *, roots: Sequence[Path] = ()) -> nn.Module:
+    """The recipe's model with its initial weights (theta_0), on the CPU; no data is read."""
+    data = datasets.entry(recipe.dataset)
+    return models.build(
+        recipe.model,
+        num_classes=len(data.classes),
+        in_channels=data.channels,
+        image_size=recipe.image_size or data.image_size,
+        options=recipe.model_options,
+        pretrained=recipe.pretrained,
+        seed=recipe.seed,
+        roots=roots,
+    )
+
+
+def load_data(
+    recipe: Recipe,
+    split: Split,
+    roots: Sequence[Path] = (),
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> TensorData:
+    """The recipe's data, resized and with the channels that its model wants (a view where a grey image is repeated)."""
+    data = datasets.load(recipe.dataset, split, roots, recipe.image_size, limit=limit, seed=seed)
+    return replace(data, images=models.fit_channels(recipe.model, data.images))

@@ -1,0 +1,408 @@
+"""Training, as a generator: steps, epochs and due checkpoints come out; nothing is written, printed or timed to a screen.
+
+Everything that varies is a function of the recipe and the step: the learning rate, the order of an epoch (seed, epoch),
+a batch's augmentation (seed, epoch, batch) and the random state that dropout draws from (seed, step). So a training
+that goes on from a checkpoint needs the weights, the optimiser's state and the running sums of the epoch, nothing else,
+and gives the same bits as one that was never interrupted (same device type, threads, torch version).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compute import models, recipes
+from compute.datasets import TensorData, generator
+from compute.datasets.augment import shift_and_flip
+from protocol.errors import InputError
+from protocol.messages import Recipe
+
+RESUME_FORMAT = 1
+EVAL_BATCH = 512
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """An optimiser step is done. `loss` is the batch's mean loss, a 0-d tensor on the device: float() waits for it."""
+
+    step: int  # steps done so far, from 1
+    total: int  # steps of the whole training
+    epoch: float  # epochs done so far
+    loss: Tensor
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch ended. Metrics: train_loss and train_accuracy (running, as the epoch's batches saw them, augmented),
+    test_loss and test_accuracy (at its end, evaluation mode), lr (of the last step), seconds. NaN stays NaN."""
+
+    epoch: int  # epochs done so far, from 1
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class CheckpointDue:
+    """Weights to keep. `model` is the one in training: copy or write it before asking for the next event.
+
+    `resume()` gives what `Resume` wants back beside the weights: (tensors, JSON-able meta).
+    """
+
+    step: int
+    epoch: float
+    model: nn.Module
+    metrics: dict[str, float] | None  # the epoch's, where one just ended
+    resume: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]]
+
+
+TrainEvent = StepDone | EpochDone | CheckpointDue
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where to go on: a checkpoint's weights (parameters and buffers by name, a shared tensor at least once), and what
+    its `resume()` gave."""
+
+    weights: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]
+    meta: Mapping[str, Any]
+
+
+# ---------------------------------------------------------------- what follows from the recipe alone
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """The rate of step `step` (from 0) of `total`.
+
+    constant: lr. cosine: lr / 2 * (1 + cos(pi * step / total)) (Loshchilov & Hutter 2017, arXiv:1608.03983, without
+    restarts). step: lr, a tenth from 1/2 of the steps on, a hundredth from 3/4 on (He et al. 2016, section 4.2).
+    """
+    if recipe.schedule == "constant":
+        return recipe.lr
+    if recipe.schedule == "cosine":
+        return 0.5 * recipe.lr * (1 + math.cos(math.pi * step / total))
+    return recipe.lr * (1.0 if 2 * step < total else 0.1 if 4 * step < 3 * total else 0.01)
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """The epoch's batches as (start, stop). A last batch of one sample joins the one before: batch norm cannot use it."""
+    starts = list(range(0, n, batch_size))
+    if len(starts) > 1 and batch_size > 1 and n - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n]))
+
+
+def total_steps(recipe: Recipe, n: int) -> int:
+    """Optimiser steps of the whole training on n samples."""
+    return recipe.epochs * len(batch_bounds(n, recipe.batch_size))
+
+
+def training_loss(output: Tensor | Sequence[Tensor], targets: Tensor, aux_weights: Sequence[float] = ()) -> Tensor:
+    """Mean cross-entropy (0-d, float32), plus that of each auxiliary output times its weight.
+
+    0.3 for GoogLeNet's two (Szegedy et al. 2015, arXiv:1409.4842, section 5), 0.4 for Inception v3's.
+    """
+    if isinstance(output, Tensor):
+        return F.cross_entropy(output.float(), targets)
+    loss = F.cross_entropy(output[0].float(), targets)
+    for aux, weight in zip(output[1:], aux_weights):
+        if aux is not None:
+            loss = loss + weight * F.cross_entropy(aux.float(), targets)
+    return loss
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """sha256 of the recipe, so that a resume state is not used under another one."""
+    return hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def train(
+    recipe: Recipe,
+    *,
+    train_data: TensorData,
+    test_data: TensorData,
+    device: torch.device | str,
+    resume: Resume | None = None,
+    roots: Sequence[Path] = (),
+    channels_last: bool = False,
+) -> Iterator[TrainEvent]:
+    """Train `recipe`; yields StepDone after every step, EpochDone, and CheckpointDue (theta_0, every
+    `checkpoint_every` steps, each epoch's end, after its EpochDone).
+
+    The data are as `recipes.load_data` gives them. `roots` are where pretrained weights are looked for. Raises
+    InputError before the first step for whatever `recipes.check` refuses. A loss that is not finite is told and
+    training goes on. The caller's random state and torch settings are as they were at every event.
+    """
+    device = torch.device(device)
+    recipes.check(recipe, device=device, train_samples=len(train_data))
+    model = recipes.build_model(recipe, roots=roots)
+    check_batch_norm(recipe, model)
+    if resume is not None:
+        load_weights(model, resume.weights)
+    model.to(device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(recipe, model)
+    aux_weights = models.entry(recipe.model).aux_weights
+    images = models.fit_channels(recipe.model, train_data.images).to(device)
+    targets = train_data.targets.to(device)
+    test_images = models.fit_channels(recipe.model, test_data.images).to(device)
+    test_targets = test_data.targets.to(device)
+
+    bounds = batch_bounds(len(train_data), recipe.batch_size)
+    total = recipe.epochs * len(bounds)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    step = 0
+    if resume is not None:
+        step = read_resume_state(recipe, resume, optimizer, model)
+        loss_sum.copy_(resume.tensors["epoch.loss_sum"])
+        correct.copy_(resume.tensors["epoch.correct"])
+
+    def due(metrics: dict[str, float] | None = None) -> CheckpointDue:
+        at = step
+        return CheckpointDue(
+            step=at,
+            epoch=at / len(bounds),
+            model=model,
+            metrics=metrics,
+            resume=lambda: resume_state(recipe, at, optimizer, loss_sum, correct),
+        )
+
+    if resume is None:
+        yield due()
+    order_epoch, order = -1, torch.empty(0)
+    started = time.perf_counter()
+    while step < total:
+        epoch, position = divmod(step, len(bounds))
+        if epoch != order_epoch:
+            order_epoch = epoch
+            order = torch.randperm(len(train_data), generator=generator("order", recipe.seed, epoch)).to(device)
+        start, stop = bounds[position]
+        index = order[start:stop]
+        x, y = images[index], targets[index]
+        if recipe.augmentation == "standard":
+            x = augment(x, train_data, generator("augment", recipe.seed, epoch, position))
+        if channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        rate = learning_rate(recipe, step, total)
+        with numerics(recipe.precision, device), seeded(device, "step", recipe.seed, step):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            model.train()
+            optimizer.zero_grad(set_to_none=True)
+            with autocast(recipe.precision, device):
+                output = model(x)
+            loss = training_loss(output, y, aux_weights)
+            loss.backward()
+            optimizer.step()
+            logits = output if isinstance(output, Tensor) else output[0]
+            loss = loss.detach()
+            loss_sum += loss.double() * len(y)
+            correct += (logits.argmax(1) == y).sum()
+        step += 1
+        yield StepDone(step=step, total=total, epoch=step / len(bounds), loss=loss)
+
+        if position + 1 == len(bounds):
+            with numerics(recipe.precision, device):
+                test_loss, test_accuracy = evaluate(
+                    model, test_images, test_targets, precision=recipe.precision, channels_last=channels_last
+                )
+            metrics = {
+                "train_loss": float(loss_sum) / len(train_data),
+                "train_accuracy": int(correct) / len(train_data),
+                "test_loss": test_loss,
+                "test_accuracy": test_accuracy,
+                "lr": rate,
+                "seconds": time.perf_counter() - started,
+            }
+            loss_sum.zero_()
+            correct.zero_()
+            started = time.perf_counter()
+            yield EpochDone(epoch=epoch + 1, step=step, metrics=metrics)
+            yield due(metrics)
+        elif recipe.checkpoint_every and step % recipe.checkpoint_every == 0:
+            yield due()
+
+
+def evaluate(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    precision: str = "fp32",
+    batch_size: int = EVAL_BATCH,
+    channels_last: bool = False,
+) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy) in evaluation mode, sums in float64; the model's mode is put back."""
+    was_training = model.training
+    model.eval()
+    loss_sum = torch.zeros((), dtype=torch.float64, device=images.device)
+    correct = torch.zeros((), dtype=torch.int64, device=images.device)
+    with torch.inference_mode():
+        for start in range(0, len(targets), batch_size):
+            x, y = images[start : start + batch_size], targets[start : start + batch_size]
+            if channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            with autocast(precision, images.device):
+                output = model(x)
+            loss_sum += F.cross_entropy(output.float(), y, reduction="none").double().sum()
+            correct += (output.argmax(1) == y).sum()
+    model.train(was_training)
+    return float(loss_sum) / len(targets), int(correct) / len(targets)
+
+
+def augment(x: Tensor, data: TensorData, draws: torch.Generator) -> Tensor:
+    """The data set's standard augmentation of a batch; the shift grows with the images where they were resized."""
+    return shift_and_flip(
+        x,
+        pad=round(data.augmentation.pad * data.image_size / data.native_size),
+        flip=data.augmentation.flip,
+        black=[-m / s for m, s in zip(data.mean, data.std)],
+        generator=draws,
+    )
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD, or AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101; the recipe's momentum is its first beta)."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
+    return torch.optim.AdamW(parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay)
+
+
+def check_batch_norm(recipe: Recipe, model: nn.Module) -> None:
+    """Refuse batches of one sample for a model with batch norm, which has no statistics of one value."""
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    if recipe.batch_size == 1 and any(isinstance(m, norms) for m in model.modules()):
+        raise InputError(
+            f"recipe.batch_size: expected at least 2 for {recipe.model}, whose batch norm cannot use a single sample, got 1",
+            path="$.recipe.batch_size",
+        )
+
+
+# ---------------------------------------------------------------- going on
+
+
+def resume_state(
+    recipe: Recipe, step: int, optimizer: torch.optim.Optimizer, loss_sum: Tensor, correct: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a resume needs beside the weights, as copies: named tensors, and JSON-able meta."""
+    tensors = {"epoch.loss_sum": loss_sum.clone(), "epoch.correct": correct.clone()}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{key}"] = value.detach().clone()
+    return tensors, {"format": RESUME_FORMAT, "recipe": recipe_hash(recipe), "step": step}
+
+
+def read_resume_state(recipe: Recipe, resume: Resume, optimizer: torch.optim.Optimizer, model: nn.Module) -> int:
+    """Put the optimiser's state back; gives the number of steps done."""
+    if resume.meta.get("format") != RESUME_FORMAT:
+        raise InputError(
+            f"resume state: expected format {RESUME_FORMAT}, got {resume.meta.get('format')}: it is of another version",
+            code="integrity",
+        )
+    if resume.meta.get("recipe") != recipe_hash(recipe):
+        raise InputError(
+            "resume state: it belongs to another recipe: go on with the recipe it was saved under", code="integrity"
+        )
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in resume.tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer":
+            index, _, key = rest.partition(".")
+            state.setdefault(int(index), {})[key] = value.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(resume.meta["step"])
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into the model; a name may be missing only where its tensor is shared with one that is there."""
+    own = model.state_dict()
+    wrong = sorted(weights.keys() - own.keys()) + sorted(
+        name for name, value in weights.items() if name in own and own[name].shape != value.shape
+    )
+    given = {own[name].data_ptr() for name in weights if name in own}
+    missing = [name for name in own if name not in weights and own[name].data_ptr() not in given]
+    if wrong or missing:
+        raise InputError(
+            f"checkpoint: its tensors are not this model's: '{(wrong or missing)[0]}' does not match: "
+            "use the recipe it was saved under",
+            code="integrity",
+        )
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
+
+
+# ---------------------------------------------------------------- arithmetic and randomness of a step
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 where the precision says so, else nothing."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def numerics(precision: str, device: torch.device) -> Iterator[None]:
+    """The precision's arithmetic and deterministic kernels inside, the caller's settings again after.
+
+    fp32 means TF32 off, in cuDNN too. Kernels without a deterministic version go on with torch's warning.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    tf32 = precision == "tf32"
+    matmul, was_deterministic = torch.backends.cuda.matmul.allow_tf32, torch.are_deterministic_algorithms_enabled()
+    was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
+
+
+@contextlib.contextmanager
+def seeded(device: torch.device, *key: int | str) -> Iterator[None]:
+    """torch's global generators seeded by `key` inside (dropout draws from them), the caller's state again after."""
+    seed = generator(*key).initial_seed()
+    host = torch.default_generator
+    host_state = host.get_state()
+    cuda = None
+    if device.type == "cuda":
+        cuda = torch.cuda.default_generators[device.index if device.index is not None else torch.cuda.current_device()]
+        cuda_state = cuda.get_state()
+        cuda.manual_seed(seed)
+    host.manual_seed(seed)
+    try:
+        yield
+    finally:
+        host.set_state(host_state)
+        if cuda is not None:
+            cuda.set_state(cuda_state)
