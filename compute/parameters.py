@@ -149,6 +149,8 @@ class MovableModel:
         self.layout = layout
         self.device = device
         self.model = own.to(device).eval().requires_grad_(False)
+        if any(p.dtype != layout.dtype for p in self.model.parameters() if p.is_floating_point()):
+            self.model.to(layout.dtype)  # half-precision weights are measured in the type that theta is kept in
         self.flat = torch.empty(layout.size, dtype=layout.dtype, device=device)
         self._permuted: list[tuple[int, int, tuple[int, ...]]] = []
         named = dict(self.model.named_parameters())
@@ -160,13 +162,7 @@ class MovableModel:
                 self._permuted.append((start, stop, shape))
             else:
                 view = piece.view(shape)
-            if named[name].dtype == layout.dtype:
-                named[name].data = view
-            else:
-                raise InputError(
-                    f"model: parameter '{name}' is {named[name].dtype} while others are {layout.dtype}: "
-                    "bring the model to one type (model.float()) and choose the precision of the measurement instead"
-                )
+            named[name].data = view
         self._state = {name: value for name, value in self.model.state_dict(keep_vars=True).items()}
 
     def arrange(self, theta: Tensor) -> Tensor:

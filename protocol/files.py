@@ -8,6 +8,7 @@ and where known the structured arrays `path` and `critical`.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import os
 import secrets
@@ -126,6 +127,10 @@ class Surface:
     def shape(self) -> tuple[int, int]:
         """(H, W): rows of beta by columns of alpha."""
         return len(self.beta), len(self.alpha)
+
+    def with_path(self, path: NDArray[Any]) -> Surface:
+        """This surface with a projected path (the columns of path.csv)."""
+        return dataclasses.replace(self, path=np.asarray(path).astype(PATH_DTYPE))
 
     def save(self, file: str | os.PathLike[str]) -> Path:
         """Write surface.npz, whole or not at all (temporary file, fsync, rename)."""

@@ -1,0 +1,98 @@
+"""The samples that a surface is measured on: from whatever the caller has to two resident tensors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from protocol.errors import InputError
+
+Data = tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any] | Iterable[Any]
+READ_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs x (N, ...) and targets y (N, ...), and what they are."""
+
+    x: Tensor
+    y: Tensor
+    what: str
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def read(data: Data, what: str = "") -> Samples:
+    """Read data once into tensors.
+
+    A pair of tensors is taken as it is (not copied). A Dataset is read in order. A DataLoader is read for one epoch:
+    what a shuffling or augmenting one gives in that epoch is the data, and `what` says so.
+    Raises InputError for anything else, for data without targets and for an empty set.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(t, Tensor) for t in data):
+        x, y = data
+        return _checked(Samples(x, y, what or "tensors"))
+    if isinstance(data, DataLoader):
+        what = what or f"one epoch of a DataLoader over {type(data.dataset).__name__}"
+        return _gather(data, what)
+    if isinstance(data, IterableDataset):
+        return _gather(DataLoader(data, batch_size=READ_BATCH), what or type(data).__name__)
+    if isinstance(data, Dataset):
+        return _gather(DataLoader(data, batch_size=READ_BATCH, shuffle=False), what or type(data).__name__)
+    raise InputError(
+        f"data: expected a pair of tensors (x, y), a Dataset or a DataLoader, got {type(data).__name__}", path="$.data"
+    )
+
+
+def _gather(batches: Iterable[Any], what: str) -> Samples:
+    xs, ys = [], []
+    for batch in batches:
+        if not (isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(t, Tensor) for t in batch)):
+            raise InputError(f"data: expected each batch of {what} to be a pair (inputs, targets) of tensors")
+        xs.append(batch[0])
+        ys.append(batch[1])
+    if not xs:
+        raise InputError(f"data: expected at least one sample in {what}, got none")
+    return _checked(Samples(torch.cat(xs), torch.cat(ys), what))
+
+
+def _checked(samples: Samples) -> Samples:
+    if len(samples.x) != len(samples.y) or len(samples.x) == 0:
+        raise InputError(
+            f"data: expected as many targets as inputs and at least one, got {len(samples.x)} inputs and "
+            f"{len(samples.y)} targets"
+        )
+    return samples
+
+
+def order(y: Tensor, limit: int | None, seed: int) -> Tensor:
+    """Indices (n,) of the samples to use, in the seeded order that every grid point sees (common random numbers).
+
+    With `limit`, a sample without replacement: stratified where targets are integer classes (each class within one
+    of its share, by largest remainders), else uniform.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    total = len(y)
+    if limit is None or limit >= total:
+        return torch.randperm(total, generator=generator)
+    if y.ndim != 1 or y.is_floating_point():
+        return torch.randperm(total, generator=generator)[:limit]
+    classes, counts = torch.unique(y.cpu(), return_counts=True)
+    exact = [limit * int(c) / total for c in counts]
+    take = [int(e) for e in exact]
+    largest = sorted(range(len(exact)), key=lambda k: (take[k] - exact[k], k))
+    for k in itertools.islice(largest, limit - sum(take)):
+        take[k] += 1
+    chosen = []
+    for value, count in zip(classes, take):
+        members = torch.nonzero(y.cpu() == value).flatten()
+        chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    picked = torch.cat(chosen)
+    return picked[torch.randperm(len(picked), generator=generator)]
