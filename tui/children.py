@@ -94,21 +94,26 @@ class JsonChild:
                 _stream(stream).close()
         end(self._child)
 
-    def ask(self, request: bytes | None = None) -> dict[str, Any]:
-        """Send one request (none: just listen) and wait for the next line of answer."""
+    def ask(self, request: bytes) -> dict[str, Any]:
+        """Send one request and wait for its line of answer."""
         try:
-            if request is not None:
-                _stream(self._child.stdin).write(request.decode() + "\n")
-                _stream(self._child.stdin).flush()
+            _stream(self._child.stdin).write(request.decode() + "\n")
+            _stream(self._child.stdin).flush()
             line = _stream(self._child.stdout).readline()
         except BrokenPipeError:
             line = ""
         if not line:
-            code = self._child.wait()
-            self._said.seek(0)
-            last = self._said.read().strip().splitlines()[-1:]
-            why = f": {last[0]}" if last else ""
-            raise ChildError(f"{self._what} ended {how_it_ended(code)}{why}")
+            raise self._dead()
+        return self._read(line)
+
+    def _dead(self) -> ChildError:
+        code = self._child.wait()
+        self._said.seek(0)
+        last = self._said.read().strip().splitlines()[-1:]
+        why = f": {last[0]}" if last else ""
+        return ChildError(f"{self._what} ended {how_it_ended(code)}{why}")
+
+    def _read(self, line: str) -> dict[str, Any]:
         try:
             answer = json.loads(line)
         except ValueError as e:
@@ -117,9 +122,15 @@ class JsonChild:
             raise ChildError(f"{self._what} answered with {type(answer).__name__}, expected an object")
         return answer
 
-    def close_input(self) -> None:
-        """Tell the child that no more requests come."""
+    def answers(self) -> list[dict[str, Any]]:
+        """Everything that a child says which is asked nothing more, until it ends."""
         _stream(self._child.stdin).close()
+        out = []
+        for line in _stream(self._child.stdout):
+            out.append(self._read(line))
+        if self._child.wait():
+            raise self._dead()
+        return out
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:

@@ -1,0 +1,144 @@
+"""The `thalweg` command: what was typed becomes a call of one function of tui/verbs, what goes wrong one sentence.
+
+Exit codes: 0 done, 1 something broke (the sentence names a log), 2 wrong input (nothing was changed), 130 Ctrl-C.
+Nothing heavy is imported here: `thalweg --help` loads neither numpy nor torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+
+from tui.commands import COMMANDS, GROUPS
+
+EPILOGUE = """Start with `thalweg demo --quick`. Every command has its own --help with examples."""
+
+
+def app() -> App:
+    """The command tree, built from the table; a command's module is imported when it is chosen."""
+    root = App(
+        name="thalweg",
+        help="Measure and draw loss landscapes of neural networks: train, cut a plane through weight space, measure "
+        "the loss on it, see the picture with the descent path.",
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        version=lambda: f"thalweg {version('thalweg')}",
+        default_command=_next_steps,
+    )
+    root["--help"].group = root["--version"].group = "Also"
+    groups = {
+        name: App(name=name, help=text, help_format="plaintext", help_epilogue="") for name, text in GROUPS.items()
+    }
+    for order, command in enumerate(COMMANDS):
+        group, _, verb = command.id.rpartition(" ")
+        parent = groups[group] if group else root
+        parent.command(
+            command.run,
+            name=verb,
+            help=command.help,
+            help_epilogue=_reflow(command.more),
+            sort_key=order,
+            help_format="plaintext",
+        )
+    for order, group_app in enumerate(groups.values()):
+        group_app.sort_key = 100 + order
+        root.command(group_app)
+    return root
+
+
+def _reflow(text: str) -> str:
+    """Paragraphs as one line each, for the terminal to wrap; indented lines as they stand."""
+    blocks = text.strip().split("\n\n")
+    return "\n\n".join(b if "\n  " in b else " ".join(b.split()) for b in blocks)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; ends the process with an exit code."""
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(typed)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `thalweg runs list | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def run(typed: Sequence[str]) -> int:
+    """Do what was typed; the exit code. What goes wrong is one sentence on stderr."""
+    try:
+        app()(typed, exit_on_error=False, print_error=False, result_action="return_value")
+        return 0
+    except CycloptsError as e:
+        return _fail(2, " ".join(str(e).split()) + _see(typed), typed)
+    except KeyboardInterrupt:
+        return _fail(130, "stopped", typed)
+    except BrokenPipeError:
+        raise
+    except Exception as e:
+        return _explain(e, typed)
+
+
+def _explain(error: Exception, typed: Sequence[str]) -> int:
+    from protocol.errors import InputError
+    from tui.children import ChildError
+    from tui.interrupt import Interrupted
+
+    if isinstance(error, InputError):
+        return _fail(2, error.msg, typed, error.code, error.path)
+    if isinstance(error, Interrupted):
+        return _fail(130, f"stopped: {error.kept}" if error.kept else "stopped", typed)
+    if isinstance(error, ChildError):
+        return _fail(1, str(error), typed)
+    return _fail(
+        1, f"an error that thalweg did not expect ({type(error).__name__}); details are in {_crash(typed)}", typed
+    )
+
+
+def _fail(code: int, sentence: str, typed: Sequence[str], kind: str = "internal", path: str | None = None) -> int:
+    """Say one sentence on stderr; with --json also as an object on stdout."""
+    words = " ".join(sentence.split()).rstrip(".")
+    if "--json" in typed:
+        from tui.progress import print_json
+
+        kind = {130: "cancelled", 2: kind if kind != "internal" else "bad_request"}.get(code, kind)
+        print_json({"t": "err", "code": kind, "msg": words, "path": path})
+    print(f"thalweg: {words}", file=sys.stderr)
+    return code
+
+
+def _see(typed: Sequence[str]) -> str:
+    names = [c.id for c in COMMANDS] + list(GROUPS)
+    for words in (2, 1):
+        command = " ".join(typed[:words])
+        if command in names:
+            return f" (see thalweg {command} --help)"
+    return " (see thalweg --help)"
+
+
+def _crash(typed: Sequence[str]) -> Path:
+    """Write the traceback of an unforeseen error to a file; where it is."""
+    import tempfile
+
+    fd, name = tempfile.mkstemp(prefix="thalweg-crash-", suffix=".log")
+    with os.fdopen(fd, "w", encoding="utf-8") as log:
+        log.write(f"thalweg {' '.join(typed)}\n{traceback.format_exc()}")
+    return Path(name)
+
+
+def _next_steps() -> None:
+    """What a person who typed only `thalweg` can do next."""
+    print("thalweg: loss landscapes of neural networks\n\nWhat to type next:")
+    for command in COMMANDS[:5]:
+        print(f"  thalweg {command.id:<10}{command.help}")
+    print("\n`thalweg demo --quick` shows all of it in half a minute; `thalweg --help` lists everything.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What every command has in common: the workspace, the data folder, --json, and a worker for the length of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from protocol.errors import InputError
+from tui import loop
+from tui.children import fresh_log, need
+from tui.interrupt import Interrupted, interrupts
+from tui.link import Link
+from tui.workspace import Workspace, folders, locate
+
+COMMON = Group("Common", sort_key=99)  # last in every help
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Flags that every command takes."""
+
+    workspace: Annotated[
+        Path | None,
+        Parameter(
+            group=COMMON,
+            help="Folder for runs, planes and surfaces; default $THALWEG_WORKSPACE, else your user data folder.",
+        ),
+    ] = None
+    data: Annotated[
+        Path | None,
+        Parameter(group=COMMON, help="Folder with data sets, looked into first; default $THALWEG_DATA."),
+    ] = None
+    json: Annotated[
+        bool,
+        Parameter(
+            group=COMMON, negative=(), show_default=False, help="Print lines of JSON for machines instead of words."
+        ),
+    ] = False
+
+    def place(self) -> Workspace:
+        """The workspace that is meant; it need not exist yet."""
+        return Workspace(locate(self.workspace))
+
+    def data_folder(self) -> Path | None:
+        """The data folder that was typed."""
+        return None if self.data is None else self.data.expanduser().absolute()
+
+
+@contextmanager
+def worker(place: Workspace) -> Iterator[Link]:
+    """A worker that is up and idle. Its log stays where something went wrong or something was said.
+
+    A refusal (InputError) leaves nothing behind: no log, no folder that was not there before.
+    """
+    need("compute", "torch", "torchvision", "sklearn", "scipy")
+    with folders(place.root, mode=0o700), folders(place.logs, mode=0o700), interrupts() as stop:
+        log = fresh_log(place.logs, "worker")
+        try:
+            with Link(log, stop) as link:
+                loop.ready(link)
+                yield link
+        except (InputError, Interrupted):
+            log.unlink(missing_ok=True)
+            raise
+        if log.stat().st_size == 0:
+            log.unlink()
+
+
+def common(given: Common | None) -> Common:
+    """The flags that were typed, or their defaults."""
+    return given or Common()
