@@ -15,7 +15,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +30,8 @@ from compute.checkpoints import Checkpoint
 from compute.directions import DIRECTIONS
 from compute.directions.vectors import cosine, dot
 from compute.engine import Engine, loss_name
-from compute.parameters import Layout, buffers_of, flatten, require_finite
+from compute.parameters import Layout, require_finite
+from compute.planes import Plane, content_hash
 from compute.samples import Data, Samples, order, read
 from compute.trajectory import path_coordinates
 from protocol import grid as grids
@@ -45,22 +45,6 @@ __all__ = ["Plane", "Surface", "measure", "pca_plane", "project", "random_plane"
 CheckpointSource = Mapping[str, Tensor] | str | os.PathLike[str]
 CALIBRATION = 2048  # samples for the policy `recalibrate`
 OnRow = Callable[[int, dict[str, NDArray[np.float64]], int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Plane:
-    """theta* (`origin`) with its `buffers`, and two directions: flat vectors of length P, on the CPU, in theta order.
-
-    `path` holds the trajectory's coordinates (the columns of path.csv, losses NaN) where the plane was made of one.
-    """
-
-    delta: Tensor
-    eta: Tensor
-    origin: Tensor
-    buffers: Mapping[str, Tensor]
-    layout: Layout
-    meta: PlaneMeta
-    path: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, PATH_DTYPE))
 
 
 # ---------------------------------------------------------------- planes
@@ -100,8 +84,11 @@ def make_plane(
     options: Mapping[str, Any],
     *,
     origin: str = "",
+    trajectory: Sequence[CheckpointSource] = (),
 ) -> Generator[tuple[int, int], None, Plane]:
     """A plane of any registered kind, as a generator of (done, total); the last checkpoint is theta*.
+
+    `trajectory` (default: the checkpoints, for a kind that is made of several) is what `path` projects.
 
     Raises InputError, before any work, for an unknown kind or option.
     """
@@ -115,24 +102,26 @@ def make_plane(
     if not checkpoints:
         raise InputError("checkpoints: expected at least one, got none")
     layout = Layout.of(model)
-    opened = [Checkpoint(c, layout, "" if not isinstance(c, Mapping) else f"checkpoint {k}") for k, c in enumerate(checkpoints)]
+    opened = open_all(checkpoints, layout)
     last = opened[-1]
     theta = last.theta()
     require_finite(theta, origin or last.what)
     directions = yield from entry.make(layout, opened, chosen)
-    path = np.zeros(0, PATH_DTYPE)
-    if entry.trajectory:
-        path = yield from _coordinates(opened, theta, directions.delta, directions.eta)
+    path, steps = np.zeros(0, PATH_DTYPE), opened if entry.trajectory else open_all(trajectory, layout)
+    if steps:
+        path = yield from coordinates(steps, theta, directions.delta, directions.eta)
     settings = msgspec.to_builtins(chosen)
+    buffers = last.buffers()
     return Plane(
         delta=directions.delta,
         eta=directions.eta,
         origin=theta,
-        buffers=last.buffers(),
+        buffers=buffers,
         layout=layout,
         path=path,
         meta=PlaneMeta(
             kind=kind,
+            hash=content_hash(layout, (theta, directions.delta, directions.eta), buffers),
             origin=origin or last.what,
             options=settings,
             seed=settings.get("seed"),
@@ -172,7 +161,12 @@ def finish(steps: Generator[Any, None, Any]) -> Any:
             return end.value
 
 
-def _coordinates(
+def open_all(sources: Sequence[CheckpointSource], layout: Layout) -> list[Checkpoint]:
+    """The checkpoints, opened and checked against the model's layout."""
+    return [Checkpoint(c, layout, f"checkpoint {k}" if isinstance(c, Mapping) else "") for k, c in enumerate(sources)]
+
+
+def coordinates(
     checkpoints: Sequence[Checkpoint], origin: Tensor, delta: Tensor, eta: Tensor
 ) -> Generator[tuple[int, int], None, NDArray[np.void]]:
     """The columns step, epoch, alpha, beta, off_plane of path.csv for these checkpoints."""
@@ -419,7 +413,7 @@ class Session:
             self.engine = self._build(precision, execution)
         self.samples = len(index)
         self.meta = SurfaceMeta(
-            plane=msgspec.structs.replace(plane.meta, hash=plane.meta.hash),
+            plane=plane.meta,
             data=samples.what,
             split=split,
             samples=self.samples,
@@ -457,10 +451,13 @@ class Session:
         """The execution, as the surface keeps it."""
         return {k: v for k, v in msgspec.to_builtins(self.engine.execution).items() if v is not None}
 
-    def axes(self, grid: grids.GridSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The grid's axes: automatic ranges cover the plane's path, where it has one."""
-        path = self.plane.path
-        return grids.resolve(grid, grids.path_box(path["alpha"], path["beta"]) if len(path) else None)
+    def axes(
+        self, grid: grids.GridSpec, path: NDArray[np.void] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The grid's axes. Automatic ranges cover the path (default: the plane's own); a random plane's are [-1, 1]."""
+        path = self.plane.path if path is None else path
+        fixed = not self.plane.meta.checkpoints or not len(path)
+        return grids.resolve(grid, None if fixed else grids.path_box(path["alpha"], path["beta"]))
 
     def schedule(self, passes: Passes) -> list[Share]:
         """The shares of the passes. `recalibrate` is measured in one."""
@@ -547,8 +544,8 @@ def project(
     sample, precision and batch).
     """
     layout = Layout.of(model)
-    opened = [Checkpoint(c, layout, "" if not isinstance(c, Mapping) else f"checkpoint {k}") for k, c in enumerate(checkpoints)]
-    path = finish(_coordinates(opened, plane.origin, plane.delta, plane.eta))
+    opened = open_all(checkpoints, layout)
+    path = finish(coordinates(opened, plane.origin, plane.delta, plane.eta))
     if data is not None:
         meta = surface.meta if surface is not None else SurfaceMeta(loss=loss_name(loss), seed=0)
         if meta.loss != loss_name(loss):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from compute.datasets import permutation, stratified
 from protocol.errors import InputError
 
 Data = tuple[Tensor, Tensor] | Dataset[Any] | DataLoader[Any] | Iterable[Any]
@@ -75,24 +75,11 @@ def _checked(samples: Samples) -> Samples:
 def order(y: Tensor, limit: int | None, seed: int) -> Tensor:
     """Indices (n,) of the samples to use, in the seeded order that every grid point sees (common random numbers).
 
-    With `limit`, a sample without replacement: stratified where targets are integer classes (each class within one
-    of its share, by largest remainders), else uniform.
+    With `limit`, a seeded sample without replacement: stratified where targets are classes (datasets/sampling.py),
+    else uniform.
     """
-    generator = torch.Generator().manual_seed(seed)
-    total = len(y)
-    if limit is None or limit >= total:
-        return torch.randperm(total, generator=generator)
-    if y.ndim != 1 or y.is_floating_point():
-        return torch.randperm(total, generator=generator)[:limit]
-    classes, counts = torch.unique(y.cpu(), return_counts=True)
-    exact = [limit * int(c) / total for c in counts]
-    take = [int(e) for e in exact]
-    largest = sorted(range(len(exact)), key=lambda k: (take[k] - exact[k], k))
-    for k in itertools.islice(largest, limit - sum(take)):
-        take[k] += 1
-    chosen = []
-    for value, count in zip(classes, take):
-        members = torch.nonzero(y.cpu() == value).flatten()
-        chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    picked = torch.cat(chosen)
-    return picked[torch.randperm(len(picked), generator=generator)]
+    chosen = torch.arange(len(y))
+    if limit is not None and limit < len(y):
+        classes = y.ndim == 1 and not y.is_floating_point() and int(y.min()) >= 0
+        chosen = stratified(y, limit, seed) if classes else permutation(len(y), seed)[:limit]
+    return chosen[permutation(len(chosen), seed)]

@@ -171,6 +171,14 @@ class WorkerPath(Message, frozen=True, kw_only=True, tag="wrk.path"):
     losses: bool
 
 
+class WorkerRestart(Message, frozen=True, kw_only=True, tag="wrk.restart"):
+    """Memory ran out: the batch is halved (`execution`), this pass's rows are void and have to be leased again."""
+
+    job: str
+    pass_: int
+    execution: Execution
+
+
 class WorkerLog(Message, frozen=True, kw_only=True, tag="wrk.log"):
     """A line for the job's log."""
 
@@ -213,6 +221,7 @@ FromWorker = (
     | WorkerCheckpoint
     | WorkerProgress
     | WorkerPath
+    | WorkerRestart
     | WorkerLog
     | WorkerDone
     | WorkerFail

@@ -1,0 +1,348 @@
+"""The worker: a child process that is given jobs and row leases, and sends back rows, epochs and checkpoints.
+
+    python -m compute.worker --connect ENDPOINT --watch FD
+
+It connects a DEALER to its parent's ROUTER and watches a pipe that only the parent holds open: when the parent ends,
+however it ends, the pipe closes and so does the worker. Model and data stay resident between jobs. It writes weight
+files, and nothing else; rows go to the parent, which seals surfaces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zmq
+
+from protocol import codec
+from protocol.errors import InputError
+from protocol.files import PATH_DTYPE
+from protocol.messages import (
+    Done,
+    Message,
+    PlaneSpec,
+    SurfaceSpec,
+    ToWorker,
+    TrainSpec,
+    WorkerBegin,
+    WorkerCancel,
+    WorkerCheckpoint,
+    WorkerDone,
+    WorkerEpoch,
+    WorkerFail,
+    WorkerJob,
+    WorkerLease,
+    WorkerPath,
+    WorkerPause,
+    WorkerProgress,
+    WorkerReady,
+    WorkerRestart,
+    WorkerResume,
+    WorkerRow,
+    WorkerStop,
+)
+
+if TYPE_CHECKING:
+    from compute.resident import Resident
+
+PROGRESS_S = 0.1  # at most ten progress messages a second
+
+
+class Cancelled(Exception):
+    """The parent asked to stop this job; what is written stays."""
+
+
+class Stopped(Exception):
+    """The parent, or SIGTERM, asked this process to end."""
+
+
+def watch(fd: int) -> None:
+    """End this process when the pipe `fd` closes. Runs in a thread from before torch is imported, so that a parent that
+    dies during the import leaves no orphan."""
+
+    def wait() -> None:
+        while os.read(fd, 1):
+            pass
+        os._exit(3)
+
+    threading.Thread(target=wait, daemon=True, name="watchdog").start()
+
+
+class Worker:
+    """One socket, one job at a time."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 2000)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, codec.MAX_FRAME)
+        self.socket.connect(endpoint)
+        self.leases: deque[WorkerLease] = deque()
+        self.stopping = False
+        self.resident: Resident | None = None
+        self._told = 0.0
+        # Python runs the handler between bytecodes; a blocked receive wakes up every half second to see the flag.
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+    def _terminate(self, *_: object) -> None:
+        self.stopping = True
+
+    def send(self, message: Message, arrays: codec.Arrays | None = None) -> None:
+        """Send a message to the parent."""
+        self.socket.send_multipart(codec.encode(message, arrays))
+
+    def receive(self, block: bool) -> Any | None:
+        """The next message of the parent, or None when there is none and `block` is false."""
+        while True:
+            if self.stopping:
+                raise Stopped
+            if self.socket.poll(500 if block else 0):
+                frames = self.socket.recv_multipart()
+                try:
+                    return codec.decode(frames, ToWorker)[0]
+                except InputError as e:
+                    print(f"dropped a message: {e}", file=sys.stderr)
+            elif not block:
+                return None
+
+    # ------------------------------------------------------------ control
+
+    def serve(self) -> None:
+        """Do jobs until told to stop."""
+        while True:
+            message = self.receive(block=True)
+            if isinstance(message, WorkerStop):
+                return
+            if isinstance(message, WorkerJob):
+                self._do(message)
+
+    def check(self, job: str) -> None:
+        """Between two rows or steps: obey what the parent said meanwhile."""
+        held = False
+        while (message := self.receive(block=held)) is not None:
+            match message:
+                case WorkerLease(job=j) if j == job:
+                    self.leases.append(message)
+                case WorkerCancel(job=j) if j == job:
+                    raise Cancelled
+                case WorkerPause(job=j) if j == job:
+                    held = True
+                case WorkerResume(job=j) if j == job:
+                    held = False
+                case WorkerStop():
+                    raise Stopped
+                case _:
+                    pass  # of a job that has ended here
+
+    def progress(self, job: str, done: int, total: int, note: str = "") -> None:
+        """Tell how far the job is, unless that was told a moment ago."""
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_S or done == total:
+            self._told = now
+            self.send(WorkerProgress(job=job, done=done, total=total, note=note))
+
+    def _do(self, job: WorkerJob) -> None:
+        from compute.resident import Resident
+
+        import torch
+
+        self.leases.clear()
+        self._told = 0.0
+        try:
+            try:
+                if self.resident is None or self.resident.key != (job.workspace, job.data):
+                    self.resident = Resident(job.workspace, job.data)
+                match job.spec:
+                    case TrainSpec():
+                        result = self._train(job, job.spec, self.resident)
+                    case PlaneSpec():
+                        result = self._plane(job, job.spec, self.resident)
+                    case SurfaceSpec():
+                        result = self._surface(job, job.spec, self.resident)
+                self.send(WorkerDone(job=job.job, result=result))
+            except Cancelled:
+                self.send(WorkerDone(job=job.job, result=Done(cancelled=True)))
+        except InputError as e:
+            self.send(WorkerFail(job=job.job, code=e.code, msg=e.msg, path=e.path))
+        except (torch.OutOfMemoryError, MemoryError) as e:
+            traceback.print_exc()
+            line = f"memory: the job does not fit ({str(e).splitlines()[0] if str(e) else 'no memory left'}): use a smaller batch size or model"
+            self.send(WorkerFail(job=job.job, code="unavailable", msg=line))
+        except Stopped:
+            raise
+        except Exception as e:  # unforeseen: the traceback is for the log, a person gets one sentence
+            traceback.print_exc()
+            line = (str(e).strip().splitlines() or [""])[0]
+            self.send(WorkerFail(job=job.job, code="internal", msg=f"the worker failed: {type(e).__name__}: {line}"))
+
+    # ------------------------------------------------------------ jobs
+
+    def _train(self, job: WorkerJob, spec: TrainSpec, resident: Resident) -> Done:
+        from compute import execution as running
+        from compute.train import CheckpointDue, EpochDone, StepDone
+
+        execution = running.fix(job.execution)
+        training = resident.training(spec.recipe, execution, job.resume)
+        self.send(WorkerBegin(job=job.job, execution=training.execution, total=training.total))
+        if job.dry:
+            return Done()
+        with running.applied(training.execution, training.recipe.precision):
+            for event in training.events():
+                match event:
+                    case StepDone():
+                        now = time.monotonic()
+                        if now - self._told >= PROGRESS_S or event.step == event.total:
+                            note = f"loss {float(event.loss):.4g}"
+                            self.progress(job.job, event.step, event.total, note)
+                    case EpochDone():
+                        self.send(
+                            WorkerEpoch(
+                                job=job.job, run=training.id, epoch=event.epoch, step=event.step, metrics=event.metrics
+                            )
+                        )
+                    case CheckpointDue():
+                        file, digest = training.keep(event)
+                        self.send(
+                            WorkerCheckpoint(
+                                job=job.job, run=training.id, step=event.step, epoch=event.epoch, file=str(file),
+                                sha256=digest,
+                            )
+                        )  # fmt: skip
+                self.check(job.job)
+        return Done(run=training.id)
+
+    def _plane(self, job: WorkerJob, spec: PlaneSpec, resident: Resident) -> Done:
+        from compute.landscape import make_plane
+        from compute.planes import save_plane
+
+        inputs = resident.plane_inputs(spec)
+        steps = make_plane(
+            spec.direction,
+            inputs.model,
+            inputs.checkpoints,
+            spec.options,
+            origin=inputs.origin,
+            trajectory=inputs.trajectory,
+        )
+        begun = False
+        while True:
+            try:
+                done, total = next(steps)
+            except StopIteration as end:
+                plane = end.value
+                break
+            if not begun:
+                begun = True
+                self.send(WorkerBegin(job=job.job, execution=job.execution, total=total))
+                if job.dry:
+                    return Done()
+            self.progress(job.job, done, total)
+            self.check(job.job)
+        save_plane(resident.workspace.planes, plane, inputs.recipe, inputs.addresses)
+        return Done(plane=plane.meta.hash, plane_meta=plane.meta)
+
+    def _surface(self, job: WorkerJob, spec: SurfaceSpec, resident: Resident) -> Done:
+        import torch
+
+        from compute.landscape import coordinates, finish
+
+        session, checkpoints = resident.session(spec, job.execution)
+        plane = session.plane
+        path = np.zeros(0, PATH_DTYPE)
+        if checkpoints:
+            path = finish(coordinates(checkpoints, plane.origin, plane.delta, plane.eta))
+        alpha, beta = session.axes(spec.grid, path)
+        shares = session.schedule(spec.passes)
+        self.send(
+            WorkerBegin(
+                job=job.job,
+                execution=session.engine.execution,
+                total=len(beta) * len(shares),
+                meta=resident.surface_meta(spec, session, len(shares)),
+                shares=tuple(shares),
+                metrics=tuple(session.declarations),
+            ),
+            {"alpha": alpha, "beta": beta},
+        )
+        if job.dry:
+            return Done()
+        if len(path):
+            self._send_path(job.job, path, losses=False)
+        with session:
+            while True:
+                lease = self._lease(job.job)
+                if not lease.rows:
+                    break
+                try:
+                    wanted = [(i, float(beta[i])) for i in lease.rows]
+                    for i, sums in session.rows(wanted, alpha, shares[lease.pass_]):
+                        n = int(sums.pop("n"))
+                        self.send(WorkerRow(job=job.job, i=i, pass_=lease.pass_, n=n), sums)
+                        self.check(job.job)
+                except torch.OutOfMemoryError:
+                    session.halve_batch()
+                    self.leases.clear()
+                    self.send(
+                        WorkerRestart(job=job.job, pass_=lease.pass_, execution=session.engine.execution)
+                    )
+            deviation = session.deviation(alpha, beta)
+            if len(path):
+                steps = session.path_losses(checkpoints, path)
+                while True:
+                    try:
+                        done, total = next(steps)
+                    except StopIteration as end:
+                        self._send_path(job.job, end.value, losses=True)
+                        break
+                    self.progress(job.job, done, total, "losses along the path")
+                    self.check(job.job)
+        return Done(precision_deviation=deviation)
+
+    def _lease(self, job: str) -> WorkerLease:
+        """The next lease, waited for."""
+        self.check(job)
+        while not self.leases:
+            self.socket.poll(500)
+            self.check(job)
+        return self.leases.popleft()
+
+    def _send_path(self, job: str, path: np.ndarray[Any, Any], *, losses: bool) -> None:
+        columns = [name for name in PATH_DTYPE.names or () if losses or not name.startswith("loss")]
+        self.send(WorkerPath(job=job, losses=losses), {name: np.ascontiguousarray(path[name]) for name in columns})
+
+
+def main() -> None:
+    """Entry point of `python -m compute.worker`."""
+    parser = argparse.ArgumentParser(prog="compute.worker", description=__doc__)
+    parser.add_argument("--connect", required=True, metavar="ENDPOINT", help="the parent's wrk endpoint")
+    parser.add_argument("--watch", required=True, type=int, metavar="FD", help="a pipe whose closing ends this process")
+    args = parser.parse_args()
+    watch(args.watch)
+    worker = Worker(args.connect)
+    import torch
+
+    from compute.execution import choose_device, versions
+
+    try:
+        worker.send(
+            WorkerReady(device=choose_device(None).type, threads=torch.get_num_threads(), versions=versions())
+        )
+        worker.serve()
+    except Stopped:
+        pass
+    worker.socket.close()
+    worker.context.term()
+
+
+if __name__ == "__main__":
+    main()
