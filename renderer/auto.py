@@ -1,0 +1,145 @@
+"""The automatic view: from measured values and a view to the scales that are drawn.
+
+Readable for any finite range: a field that spans 0.2 to 2e10 gets logarithmic colours and heights, one with outliers
+that no logarithm can take gets a plateau, a constant one gets a scale around its value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.view import View
+from renderer import levels, ticks
+
+LOG_RATIO = 30.0  # a positive field whose 2 % and 98 % quantiles are so far apart is drawn on a logarithmic scale
+OUTLIER_RATIO = 20.0  # a plateau where the range is so many times the spread of the middle 90 %
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """The scales of one picture. A *unit* value is 0 at `lo` and 1 at `hi`, in the scale's own (log or linear) space."""
+
+    lo: float = 0.0
+    hi: float = 1.0
+    log_color: bool = False
+    log_height: bool = False
+    clip: float | None = None  # the threshold in use, where some value is above it
+    clipped: int = 0  # points above it
+    measured: int = 0  # points with a finite value
+    diverged: int = 0
+    missing: int = 0
+    below: int = 0  # points <= 0 that a logarithmic scale draws at `lo`
+    lowest: tuple[int, int] | None = None  # (i, j) of the best point: lowest loss, highest accuracy
+    constant: bool = False
+    levels: tuple[levels.Level, ...] = field(default=())
+
+    @property
+    def log(self) -> bool:
+        """Whether values are resampled in logarithms: where one of the two scales is logarithmic."""
+        return self.log_color or self.log_height
+
+    def unit(self, values: Floats, log: bool | None = None) -> Floats:
+        """Values to unit values, in the space of resampling or, with `log` given, of that scale."""
+        log = self.log if log is None else log
+        with np.errstate(all="ignore"):
+            if log:
+                a, b = math.log10(self.lo), math.log10(self.hi)
+                return (np.log10(np.maximum(values, self.lo * 1e-6)) - a) / (b - a)
+            # halves keep hi - lo finite at the ends of float64
+            return (values * 0.5 - self.lo * 0.5) / (self.hi * 0.5 - self.lo * 0.5)
+
+    def convert(self, units: Floats, log: bool) -> Floats:
+        """Unit values of the space of resampling to unit values of a scale that is (not) logarithmic."""
+        if log == self.log:
+            return units
+        a, b = math.log10(self.lo), math.log10(self.hi)
+        return (10.0 ** (a + units * (b - a)) - self.lo) / (self.hi - self.lo)
+
+    def ticks(self, count: int, log: bool, normalise: bool) -> list[tuple[float, str]]:
+        """(unit value, label) for a scale: round values of the metric, or 0 to 1 of its own height."""
+        if normalise:
+            return [(t.value, t.label) for t in ticks.linear(0.0, 1.0, 5)]
+        marks = ticks.log(self.lo, self.hi, count) if log else ticks.linear(self.lo, self.hi, count)
+        units = self.unit(np.array([t.value for t in marks], float), log) if marks else np.zeros(0)
+        return [(float(u), t.label) for u, t in zip(units, marks)]
+
+
+def scale(values: Floats, n: NDArray[np.int64], view: View) -> Scale:
+    """The scale of `values` (H, W), of which those with n == 0 are not measured and others not finite diverged."""
+    seen = n > 0
+    valid = seen & np.isfinite(values)
+    finite = values[valid]
+    counts = {
+        "measured": int(finite.size),
+        "diverged": int(np.count_nonzero(seen & ~valid)),
+        "missing": int(np.count_nonzero(~seen)),
+    }
+    if finite.size == 0:
+        return Scale(**counts)
+    masked = np.where(valid, values, -np.inf if view.metric == "accuracy" else np.inf)
+    flat = int(masked.argmax() if view.metric == "accuracy" else masked.argmin())
+    lowest = (flat // values.shape[1], flat % values.shape[1])
+    lo, hi = float(finite.min()), float(finite.max())
+    q02, q05, q95, q98 = (float(q) for q in np.quantile(finite, [0.02, 0.05, 0.95, 0.98]))
+
+    wanted = {"on": True, "off": False, "auto": lo > 0 and view.metric != "accuracy" and q98 / LOG_RATIO > q02}
+    positive = finite[finite > 0]
+    log_color = wanted[view.log_color] and positive.size > 0
+    log_height = wanted[view.log_height] and positive.size > 0
+    below = 0
+    if log_color or log_height:
+        below = int(finite.size - positive.size)
+        lo = float(positive.min())
+
+    clip = None
+    if isinstance(view.clip, float | int):
+        clip = float(view.clip)
+    elif view.clip == "auto" and not log_color and hi * 0.5 - q95 * 0.5 > OUTLIER_RATIO * (q95 * 0.5 - q05 * 0.5) > 0:
+        clip = q98 if q98 > q95 else q95
+    clipped = int(np.count_nonzero(finite > clip)) if clip is not None else 0
+    if clip is not None and clipped and clip > lo:
+        hi = clip
+    elif clipped:  # everything is above the threshold: keep a scale, say so in the legend
+        hi = float(np.nextafter(lo, math.inf))
+    else:
+        clip = None
+
+    constant = not hi > lo or (hi - lo) <= 1e-12 * max(abs(lo), abs(hi))
+    if constant:
+        log_color = log_height = False
+        half = 0.5 * abs(lo) if lo else 0.5
+        lo, hi = max(lo - half, -1.7e308), min(lo + half, 1.7e308)
+    out = Scale(
+        lo=lo,
+        hi=hi,
+        log_color=log_color,
+        log_height=log_height,
+        clip=clip,
+        clipped=clipped,
+        below=below,
+        lowest=lowest,
+        constant=constant,
+        **counts,
+    )
+    return out if constant else _with_levels(out, finite, view)
+
+
+def _with_levels(out: Scale, finite: Floats, view: View) -> Scale:
+
+    wish = view.contours
+    spacing = wish.spacing if wish.spacing != "auto" else ("log" if out.log_color else "linear")
+    if wish.values:
+        found = [level for level in levels.given(wish.values) if out.lo <= level.value <= out.hi]
+    elif spacing == "quantile":
+        found = levels.quantile(np.minimum(finite, out.hi), wish.count)
+    elif spacing == "log" and out.lo > 0:
+        found = levels.log(out.lo, out.hi, wish.count)
+    else:
+        found = levels.linear(out.lo, out.hi, wish.count)
+    return dataclasses.replace(out, levels=tuple(found))

@@ -1,0 +1,124 @@
+"""Turntable camera: from a view and the plot's rectangle to one matrix, exact in the pixels it fits into.
+
+World: x along alpha and y along beta, the longer side from -1 to 1; z up from the floor at 0. Seen from azimuth a and
+elevation e the eye is towards (sin a cos e, -cos a cos e, sin e).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.view import Camera
+
+FIELD_OF_VIEW = 24.0  # degrees: long enough that parallel edges stay nearly so
+STRETCH = 3.0  # the longest allowed ratio of the sides; a longer grid is squeezed to it
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle in device pixels, y downwards."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+
+def half_sides(width: float, height: float) -> tuple[float, float]:
+    """Half the world sides of a grid whose ranges are `width` along alpha and `height` along beta. Both axes have one
+    scale unless that would make the box more than STRETCH times as long as wide."""
+    ratio = min(max(width / height, 1 / STRETCH), STRETCH)
+    return (1.0, 1.0 / ratio) if ratio >= 1 else (ratio, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """World to device pixels: `matrix` (4, 4) to clip space of the whole picture of `size` (w, h) pixels."""
+
+    matrix: Floats
+    size: tuple[int, int]
+    eye: Floats  # (3,), unit vector from the middle of the box to the eye
+
+    def pixels(self, points: Floats) -> Floats:
+        """Pixel x, pixel y (downwards) and depth in [-1, 1] of world points (n, 3), as (n, 3)."""
+        homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1) @ self.matrix.T
+        ndc = homogeneous[:, :3] / homogeneous[:, 3:]
+        w, h = self.size
+        return np.stack([(ndc[:, 0] + 1) * w / 2, (1 - ndc[:, 1]) * h / 2, ndc[:, 2]], 1)
+
+    def jittered(self, dx: float, dy: float) -> Projection:
+        """The same, moved by a part of a pixel."""
+        move = np.eye(4)
+        move[0, 3], move[1, 3] = 2 * dx / self.size[0], -2 * dy / self.size[1]
+        return Projection(move @ self.matrix, self.size, self.eye)
+
+
+def corners(sides: tuple[float, float], top: float) -> Floats:
+    """The box's eight corners (8, 3): the four of the floor counter-clockwise from low alpha, low beta, then the lid."""
+    x, y = sides
+    ring = [(-x, -y), (x, -y), (x, y), (-x, y)]
+    return np.array([(*p, z) for z in (0.0, top) for p in ring])
+
+
+def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: Camera) -> Projection:
+    """Straight down, orthographic, with the grid's edges on the rectangle's."""
+    view = np.diag([1.0, 1.0, -1.0, 1.0])
+    view[2, 2] = -0.25  # depth only orders what lies on the plane
+    return Projection(_fit(view, corners(sides, 0.0), rect, size, camera), size, np.array([0.0, 0.0, 1.0]))
+
+
+def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top: float, camera: Camera) -> Projection:
+    """The box from the camera's side, as large as fits into the rectangle at zoom 1."""
+    a, e = math.radians(camera.azimuth), math.radians(camera.elevation)
+    eye = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
+    right = np.array([math.cos(a), math.sin(a), 0.0])
+    up = np.cross(eye, right)
+    middle = np.array([0.0, 0.0, top / 2])
+    rotation = np.eye(4)
+    rotation[:3, :3] = np.stack([right, up, eye])
+    rotation[:3, 3] = -rotation[:3, :3] @ middle
+    radius = math.sqrt(sides[0] ** 2 + sides[1] ** 2 + top * top / 4) * 1.05
+    if camera.projection == "orthographic":
+        lens = np.diag([1.0, 1.0, -1.0 / radius, 1.0])
+    else:
+        distance = radius / math.tan(math.radians(FIELD_OF_VIEW / 2))
+        near, far = distance - radius, distance + radius
+        rotation[2, 3] -= distance
+        lens = np.zeros((4, 4))
+        lens[0, 0] = lens[1, 1] = distance
+        lens[2, 2], lens[2, 3] = -(far + near) / (far - near), -2 * far * near / (far - near)
+        lens[3, 2] = -1.0
+    return Projection(_fit(lens @ rotation, corners(sides, top), rect, size, camera), size, eye)
+
+
+def _fit(matrix: Floats, points: Floats, rect: Rect, size: tuple[int, int], camera: Camera) -> Floats:
+    """Scale and move the image of the points onto the rectangle's middle, then zoom and shift: an affine map in clip
+    space, so that the fit is exact whatever the lens."""
+    homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1) @ matrix.T
+    image = homogeneous[:, :2] / homogeneous[:, 3:]
+    lo, hi = image.min(0), image.max(0)
+    room = np.array([rect.width, rect.height])
+    scale = float(np.min(room / np.maximum(hi - lo, 1e-9))) * camera.zoom  # pixels a unit
+    middle = np.array([(rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2])
+    middle = middle + np.array([camera.shift_x, -camera.shift_y]) * room / 2
+    w, h = size
+    fit = np.eye(4)
+    fit[0, 0], fit[1, 1] = 2 * scale / w, 2 * scale / h
+    centre = (lo + hi) / 2
+    fit[0, 3] = 2 * middle[0] / w - 1 - centre[0] * fit[0, 0]
+    fit[1, 3] = 1 - 2 * middle[1] / h - centre[1] * fit[1, 1]
+    out: Floats = fit @ matrix
+    return out

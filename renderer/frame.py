@@ -1,0 +1,153 @@
+"""What every layer is given to draw one frame: the scene, where things stand, and plane and heights to pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.view import View
+from renderer import camera, colormaps
+from renderer.auto import Scale
+from renderer.camera import Projection
+from renderer.layout import Layout, compute
+from renderer.scene import Scene
+from renderer.theme import THEMES, Colour, Theme
+
+BOX_HEIGHT = 0.86  # world height of the box at height 1; its longer side is 2
+LIFT = 0.30  # the part of the box that stays free under the surface where there is a base to see
+REST = 0.015  # the same without a base: the lowest point stays clear of the floor
+Floats = NDArray[np.float64]
+
+AUTO_COLORMAP = {"light": "lipari", "dark": "lipari"}
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture to be. `jitter` is the sub-pixel shift of the pass being drawn."""
+
+    scene: Scene
+    layout: Layout
+    sides: tuple[float, float]
+    projection: Projection
+    theme: Theme
+    table: colormaps.Table  # the colour map in use (256, 3)
+    path_table: colormaps.Table
+    jitter: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def view(self) -> View:
+        return self.scene.view
+
+    @property
+    def scale(self) -> Scale:
+        return self.scene.scale
+
+    @property
+    def unit(self) -> float:
+        """Device pixels a unit of length (a pixel of a 1280 x 800 picture at scale 1)."""
+        return self.layout.unit
+
+    @property
+    def flat(self) -> bool:
+        return self.view.mode == "2d"
+
+    @property
+    def top(self) -> float:
+        """World height of the box."""
+        return box_top(self.view)
+
+    @property
+    def floor(self) -> float:
+        """World height of unit value 0."""
+        if self.flat:
+            return 0.0
+        return self.top * (LIFT if self.view.layers.base else REST)
+
+    @property
+    def rise(self) -> float:
+        """World height of unit value 1 over unit value 0."""
+        return 0.0 if self.flat else self.top - self.floor
+
+    @property
+    def plateau(self) -> float:
+        """The unit value above which the surface is flat."""
+        return 1.0 if self.scale.clip is not None else 1.06
+
+    def colour(self, units: Floats) -> Floats:
+        """RGBA (n, 4) in 0..1 of unit values in the space of the field."""
+        c = np.clip(self.scale.convert(np.asarray(units, float), self.scale.log_color), 0, 1)
+        rgb = self.table[np.round(c * 255).astype(int)] / 255.0
+        return np.concatenate([rgb, np.ones((*rgb.shape[:-1], 1))], -1)
+
+    def at(self, unit: float) -> Colour:
+        """The colour of one unit value."""
+        r, g, b, _ = self.colour(np.array([unit]))[0]
+        return (float(r), float(g), float(b), 1.0)
+
+    def world(self, alpha: Floats, beta: Floats, units: Floats | float | None = None) -> Floats:
+        """World points (n, 3) of places in the plane, at the heights of unit values; None: on the surface."""
+        assert self.scene.axes is not None
+        alpha, beta = np.atleast_1d(np.asarray(alpha, float)), np.atleast_1d(np.asarray(beta, float))
+        xy = []
+        for values, axis, side in zip((alpha, beta), self.scene.axes, self.sides):
+            xy.append(((values - axis[0]) / (axis[-1] - axis[0]) * 2 - 1) * side)
+        if self.flat:
+            z = np.zeros_like(alpha)
+        else:
+            units = self.scene.field.at(alpha, beta) if units is None else np.full_like(alpha, units)
+            units = np.clip(units, -0.02, self.plateau)
+            z = self.floor + self.rise * self.scale.convert(units, self.scale.log_height)
+        return np.stack([*xy, z], 1)
+
+    def pixels(self, points: Floats) -> Floats:
+        """Pixel x, y and depth (n, 3) of world points (n, 3)."""
+        return self.projection.pixels(points)
+
+    @property
+    def contour_ink(self) -> str:
+        """auto (dark or light by what lies under a line), map, dark or light."""
+        ink = self.view.contours.ink
+        if ink == "auto" and not self.view.layers.surface:
+            return "map"
+        return ink
+
+    @cached_property
+    def invert(self) -> bool:
+        """Whether the paper is dark."""
+        return bool(colormaps.luminance(np.array(self.theme.paper[:3])) < 0.3)
+
+
+def box_top(view: View) -> float:
+    """World height of the box."""
+    return 0.0 if view.mode == "2d" else max(BOX_HEIGHT * view.height, 1e-3)
+
+
+def make(scene: Scene, width: int, height: int, scale: float) -> Frame:
+    """The frame of a scene for a picture of width x height at `scale`."""
+    view = scene.view
+    theme = THEMES[view.theme]
+    if scene.axes is None:
+        sides = (1.0, 1.0)
+    else:
+        alpha, beta = scene.axes
+        sides = camera.half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
+    layout = compute(view, width, height, scale, sides)
+    if layout.flat:
+        projection = camera.flat(layout.plot, layout.size, sides, view.camera)
+    else:
+        projection = camera.turntable(layout.plot, layout.size, sides, box_top(view), view.camera)
+    name = AUTO_COLORMAP[view.theme] if view.colormap == "auto" else view.colormap
+    table = colormaps.table(name)[:: -1 if view.reverse else 1]
+    if not view.layers.surface:  # thin lines in the paper's own colour cannot be seen
+        table = colormaps.legible(table, theme.paper[:3])
+    return Frame(
+        scene, layout, sides, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap)
+    )
+
+
+def shifted(frame: Frame, dx: float, dy: float) -> Frame:
+    """The same frame, a part of a pixel to the side."""
+    return replace(frame, projection=frame.projection.jittered(dx, dy), jitter=(dx, dy))

@@ -1,0 +1,159 @@
+"""The values on the GPU: measured (R32F, one sub-image a row) and the display field (RGBA32F, made from them there).
+
+Measured values go up as (value - offset) / spread, so that float32 keeps what float64 tells apart: 1e6 + 0.001 as
+well as 2e10 beside 0.2. Missing and diverged points are sentinels set here; no shader asks for NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+
+from renderer.camera import half_sides
+from renderer.field import refinement
+from renderer.gl.programs import Programs, put
+from renderer.scene import Dirty, Scene
+
+MISSING, DIVERGED = np.float32(-1e38), np.float32(-2e38)
+REACH = 3  # measured rows that a row can change in the field: two of the spline, one more by borrowing
+
+
+class Store:
+    """Textures of one scene; `sync` brings them up to date and says nothing."""
+
+    def __init__(self, ctx: moderngl.Context, programs: Programs) -> None:
+        self.ctx, self.program = ctx, programs["field"]
+        self._vao = ctx.vertex_array(self.program, [])
+        self.raw: moderngl.Texture | None = None
+        self.field: moderngl.Texture | None = None
+        self.axes: tuple[moderngl.Texture, moderngl.Texture] | None = None
+        self._target: moderngl.Framebuffer | None = None
+        self.shape = (0, 0)
+        self.k = 1
+        self.offset, self.spread = 0.0, 1.0
+        self.transform: dict[str, Any] = {}
+        self.any_invalid = False
+
+    def sync(self, scene: Scene, dirty: Dirty) -> None:
+        if scene.axes is None:
+            return
+        scale, view = scene.scale, scene.view
+        whole = dirty.all or self.raw is None or self.shape != scene.n.shape
+        if whole:
+            self._allocate(scene)
+        if whole or view.metric != self._metric or not self._fits(scale.lo, scale.hi):
+            self._metric = view.metric
+            self.offset, self.spread = scale.lo, max(scale.hi * 0.5 - scale.lo * 0.5, 1e-300) * 2
+            if not math.isfinite(self.spread):
+                self.offset, self.spread = 0.0, 1e308
+            self._upload(scene, None)
+            whole = True
+        elif dirty.rows:
+            self._upload(scene, sorted(dirty.rows))
+        self.any_invalid = bool(scale.missing or scale.diverged)
+        self._metric = view.metric
+        transform = self._transform(scene)
+        if whole or transform != self.transform:
+            self.transform = transform
+            self._refine(None)
+        elif dirty.rows:
+            self._refine(sorted(dirty.rows))
+
+    _metric = ""
+
+    def _fits(self, lo: float, hi: float) -> bool:
+        """Whether float32 still tells values of [lo, hi] apart with the offset and spread in use."""
+        span = hi * 0.5 - lo * 0.5
+        return (
+            self.spread / 32 <= 2 * span <= self.spread * 32 and abs(lo * 0.5 - self.offset * 0.5) <= 16 * self.spread
+        )
+
+    def _allocate(self, scene: Scene) -> None:
+        self._release_textures()
+        assert scene.axes is not None
+        height, width = scene.n.shape
+        self.shape, self.k = (height, width), refinement(width, height)
+        self.raw = self.ctx.texture((width, height), 1, dtype="f4", alignment=4)
+        self.raw.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        size = ((width - 1) * self.k + 1, (height - 1) * self.k + 1)
+        self.field = self.ctx.texture(size, 4, dtype="f4")
+        self.field.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        self.field.repeat_x = self.field.repeat_y = False
+        self._target = self.ctx.framebuffer([self.field])
+        alpha, beta = scene.axes
+        self.sides = half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
+        textures = []
+        for values, side in zip((alpha, beta), self.sides):
+            world = ((values - values[0]) / (values[-1] - values[0]) * 2 - 1) * side
+            textures.append(self.ctx.texture((len(values), 1), 1, world.astype("<f4").tobytes(), dtype="f4"))
+        self.axes = (textures[0], textures[1])
+
+    sides = (1.0, 1.0)
+
+    def _upload(self, scene: Scene, rows: Iterable[int] | None) -> None:
+        assert self.raw is not None
+        height, width = self.shape
+        if rows is None:
+            self.raw.write(self._coded(scene.shown, scene.n).tobytes())
+            return
+        for i in rows:
+            self.raw.write(self._coded(scene.shown[i], scene.n[i]).tobytes(), viewport=(0, i, width, 1))
+
+    def _coded(self, values: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float32]:
+        with np.errstate(all="ignore"):
+            # halves: the difference of two finite values may not be finite
+            coded = np.clip((values * 0.5 - self.offset * 0.5) / (self.spread * 0.5), -1e36, 1e36).astype(np.float32)
+        coded[~np.isfinite(values)] = DIVERGED
+        if self._metric != "loss":
+            coded[np.isnan(values)] = MISSING
+        coded[n == 0] = MISSING
+        return np.ascontiguousarray(coded)
+
+    def _transform(self, scene: Scene) -> dict[str, Any]:
+        """Uniforms a, b, shift, least: raw to unit value (shaders/field.frag)."""
+        scale = scene.scale
+        out: dict[str, Any] = {"logarithmic": scale.log, "shift": 0.0, "least": 1e-37}
+        if scale.log:
+            decades = math.log10(scale.hi) - math.log10(scale.lo)
+            out |= {
+                "a": 1 / decades,
+                "b": (math.log10(self.spread) - math.log10(scale.lo)) / decades,
+                "shift": self.offset / self.spread,
+                "least": max(scale.lo / self.spread * 1e-2, 1e-37),
+            }
+        else:
+            span = scale.hi * 0.5 - scale.lo * 0.5
+            out |= {"a": self.spread * 0.5 / span, "b": (self.offset * 0.5 - scale.lo * 0.5) / span}
+        out["cubic"] = scene.view.smoothing == "catmull-rom"
+        return out
+
+    def _refine(self, rows: list[int] | None) -> None:
+        assert self.raw is not None and self.field is not None and self._target is not None
+        put(self.program, raw=0, k=self.k, **self.transform)
+        self.raw.use(0)
+        width, height = self.field.size
+        spans = [(0, height)]
+        if rows is not None:
+            spans = [(max(0, (i - REACH) * self.k), min(height, (i + REACH) * self.k + 1)) for i in rows]
+        self.ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
+        self._target.use()
+        for y0, y1 in spans:
+            self._target.viewport = (0, 0, width, height)
+            self._target.scissor = (0, y0, width, y1 - y0)
+            self._vao.render(moderngl.TRIANGLES, vertices=3)
+        self._target.scissor = None
+
+    def _release_textures(self) -> None:
+        for thing in (self._target, self.raw, self.field, *(self.axes or ())):
+            if thing is not None:
+                thing.release()
+        self._target = self.raw = self.field = self.axes = None
+
+    def release(self) -> None:
+        self._release_textures()
+        self._vao.release()

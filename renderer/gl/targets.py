@@ -1,0 +1,50 @@
+"""Framebuffers of one picture: the frame being drawn, and the sum of jittered frames."""
+
+from __future__ import annotations
+
+import moderngl
+
+from protocol.errors import InputError
+from renderer.gl.programs import Programs, put
+
+
+class Targets:
+    """Everything is drawn into framebuffers of its own; windows, PNGs and videos share this path."""
+
+    def __init__(self, ctx: moderngl.Context, programs: Programs, size: tuple[int, int]) -> None:
+        most = ctx.info["GL_MAX_TEXTURE_SIZE"]
+        if max(size) > most:
+            raise InputError(f"picture: {size[0]} x {size[1]} pixels, this OpenGL draws at most {most} a side")
+        self.ctx, self.size, self.program = ctx, size, programs["resolve"]
+        self._vao = ctx.vertex_array(self.program, [])
+        self._colour = ctx.texture(size, 4)
+        self._sum = ctx.texture(size, 4, dtype="f2")
+        self._depth = ctx.depth_renderbuffer(size)
+        self.frame = ctx.framebuffer([self._colour], self._depth)
+        self.sum = ctx.framebuffer([self._sum])
+
+    def add(self, weight: float, first: bool) -> None:
+        """Add the frame, weighted, to the sum."""
+        self.sum.use()
+        self.sum.viewport = (0, 0, *self.size)
+        self.ctx.disable(moderngl.DEPTH_TEST)
+        if first:
+            self.ctx.disable(moderngl.BLEND)
+        else:
+            self.ctx.enable(moderngl.BLEND)
+            self.ctx.blend_func = moderngl.ONE, moderngl.ONE
+        self._colour.use(0)
+        put(self.program, source=0, weight=weight)
+        self._vao.render(moderngl.TRIANGLES, vertices=3)
+
+    def take(self) -> None:
+        """Copy the sum back into the frame, which is then bound for what lies on the picture."""
+        self.frame.use()
+        self.ctx.disable(moderngl.DEPTH_TEST | moderngl.BLEND)
+        self._sum.use(0)
+        put(self.program, source=0, weight=1.0)
+        self._vao.render(moderngl.TRIANGLES, vertices=3)
+
+    def release(self) -> None:
+        for thing in (self.frame, self.sum, self._colour, self._sum, self._depth, self._vao):
+            thing.release()

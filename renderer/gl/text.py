@@ -1,0 +1,95 @@
+"""Lines of text from an atlas of Pillow's bitmaps, at device pixels. A line is rendered once and kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import moderngl
+import numpy as np
+
+from renderer import fonts
+from renderer.gl.programs import Programs, put
+from renderer.ink import Text
+from renderer.theme import Colour
+
+WIDTH = 2048
+FIRST_HEIGHT = 512
+Key = tuple[str, float, bool, float]
+
+
+class TextAtlas:
+    """Bitmaps on shelves in one R8 texture; it grows, and starts over when it would pass the driver's limit."""
+
+    def __init__(self, ctx: moderngl.Context, programs: Programs) -> None:
+        self.ctx, self.program = ctx, programs["text"]
+        self._texture: moderngl.Texture | None = None
+        self._places: dict[Key, tuple[int, int, int, int, int, int]] = {}
+        self._pen = (0, 0, 0)  # x, y of the shelf, its height
+        self._image = np.zeros((FIRST_HEIGHT, WIDTH), np.uint8)
+        self._stale = True
+
+    def draw(self, texts: Iterable[Text], picture: tuple[int, int]) -> None:
+        """Draw lines of text, halos first, into the bound framebuffer of `picture` pixels."""
+        records: list[tuple[float, ...]] = []
+        for text in texts:
+            if text.halo is not None and text.halo_width > 0:
+                records.append(self._record(text, text.halo_width, text.halo))
+        for text in texts:
+            records.append(self._record(text, 0.0, text.colour))
+        if not records:
+            return
+        if self._texture is None or self._stale:
+            if self._texture is None or self._texture.size != self._image.shape[::-1]:
+                if self._texture is not None:
+                    self._texture.release()
+                self._texture = self.ctx.texture(self._image.shape[::-1], 1, alignment=1)
+                self._texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
+            self._texture.write(self._image.tobytes())
+            self._stale = False
+        data = np.array(records, np.float32)
+        buffer = self.ctx.buffer(data.tobytes())
+        vao = self.ctx.vertex_array(self.program, [(buffer, "4f 4f 2f 4f /i", "place", "bitmap", "source", "ink")])
+        self._texture.use(0)
+        put(self.program, atlas=0, picture=picture)
+        vao.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=len(data))
+        vao.release()
+        buffer.release()
+
+    def _record(self, text: Text, stroke: float, colour: Colour) -> tuple[float, ...]:
+        x, y, w, h, dx, dy = self._place((text.text, text.size, text.bold, stroke))
+        shift = -text.align * fonts.width(text.text, text.size, text.bold)
+        drop = 0.36 * text.size if text.anchor == "middle" else 0.0
+        c, s = math.cos(math.radians(text.angle)), math.sin(math.radians(text.angle))
+        if text.angle == 0:  # the pen on a whole pixel keeps the stems sharp
+            pen = (round(text.x + shift), round(text.y + drop))
+            return (*pen, 1.0, 0.0, dx, dy, w, h, x, y, *colour)
+        return (text.x, text.y, c, s, dx + shift, dy + drop, w, h, x, y, *colour)
+
+    def _place(self, key: Key) -> tuple[int, int, int, int, int, int]:
+        if key in self._places:
+            return self._places[key]
+        bitmap, dx, dy = fonts.bitmap(*key)
+        bitmap = bitmap[:, :WIDTH]
+        h, w = bitmap.shape
+        x, y, shelf = self._pen
+        if x + w + 1 > WIDTH:
+            x, y, shelf = 0, y + shelf + 1, 0
+        while y + h + 1 > len(self._image):
+            self._image = np.concatenate([self._image, np.zeros_like(self._image)])
+        self._image[y : y + h, x : x + w] = bitmap
+        self._pen = (x + w + 1, y, max(shelf, h))
+        self._places[key] = (x, y, w, h, dx, dy)
+        self._stale = True
+        return self._places[key]
+
+    def trim(self, most: int = 4096) -> None:
+        """Forget everything once the atlas is over `most` pixels high; call between frames."""
+        if len(self._image) > most:
+            self._places.clear()
+            self._pen, self._image, self._stale = (0, 0, 0), np.zeros((FIRST_HEIGHT, WIDTH), np.uint8), True
+
+    def release(self) -> None:
+        if self._texture is not None:
+            self._texture.release()
+            self._texture = None

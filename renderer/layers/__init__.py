@@ -1,0 +1,41 @@
+"""One file a layer, and the one list of them, in drawing order.
+
+A layer has `scene(frame)` for what stands in the landscape (drawn once a jittered pass, with depth) and
+`overlay(frame, ink)` for what lies on the picture (collected once, drawn last at whole device pixels).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from renderer.frame import Frame
+from renderer.gl.kit import Kit
+from renderer.ink import Ink
+from renderer.layers import axes, base, box, colorbar, critical, labels, legend, path, surface, title
+from renderer.scene import Dirty
+
+
+class Layer(Protocol):
+    """What a layer does; `sync` is called once a frame, before drawing, with what changed."""
+
+    def sync(self, frame: Frame, dirty: Dirty) -> None: ...
+
+    def scene(self, frame: Frame) -> None: ...
+
+    def overlay(self, frame: Frame, ink: Ink) -> None: ...
+
+
+def make(kit: Kit) -> list[Layer]:
+    """The layers, in drawing order."""
+    return [
+        box.Box(kit),
+        base.Base(kit),
+        surface.Surface(kit),
+        path.Path(kit),
+        critical.Critical(kit),
+        labels.Labels(),
+        axes.Axes(),
+        colorbar.ColorBar(),
+        legend.Legend(),
+        title.Title(),
+    ]

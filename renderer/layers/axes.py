@@ -1,0 +1,149 @@
+"""Ticks, their labels and the names of the axes: outside of the frame in 2d, along the near edges of the floor and one
+upright edge in 3d."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from renderer import fonts, words
+from renderer.frame import Frame
+from renderer.ink import Ink
+from renderer.layers.box import axis_ticks, height_ticks
+from renderer.scene import Dirty
+
+SIZE = 12.0
+NAME = 13.0
+
+
+class Axes:
+    def sync(self, frame: Frame, dirty: Dirty) -> None:
+        pass
+
+    def scene(self, frame: Frame) -> None:
+        pass
+
+    def overlay(self, frame: Frame, ink: Ink) -> None:
+        if frame.scene.axes is None or not frame.view.layers.axes:
+            return
+        if frame.layout.flat:
+            _flat(frame, ink)
+        else:
+            _raised(frame, ink)
+
+
+def _flat(frame: Frame, ink: Ink) -> None:
+    u, theme, plot = frame.unit, frame.theme, frame.layout.plot
+    sx, sy = frame.sides
+    w = max(1.0, round(u))
+    ink.frame(plot.x0, plot.y0, plot.x1, plot.y1, w, theme.line)
+    right = -1e9
+    ends = frame.pixels(np.array([[-sx, -sy, 0.0], [sx, sy, 0.0]]))  # with zoom and shift
+    for x, label in axis_ticks(frame, 0):
+        px = ends[0, 0] + (x / sx + 1) / 2 * (ends[1, 0] - ends[0, 0])
+        if not plot.x0 - 1 <= px <= plot.x1 + 1:
+            continue
+        px = round(px)
+        ink.rect(px - w / 2, plot.y1 + w, px + w / 2, plot.y1 + w + 5 * u, theme.line)
+        half = fonts.width(label, SIZE * u) / 2
+        if px - half > right + 6 * u:
+            ink.text(label, px, plot.y1 + 20 * u, SIZE * u, theme.text, align=0.5)
+            right = px + half
+    widest = 0.0
+    for y, label in axis_ticks(frame, 1):
+        py = ends[0, 1] + (y / sy + 1) / 2 * (ends[1, 1] - ends[0, 1])
+        if not plot.y0 - 1 <= py <= plot.y1 + 1:
+            continue
+        py = round(py)
+        ink.rect(plot.x0 - w - 5 * u, py - w / 2, plot.x0 - w, py + w / 2, theme.line)
+        ink.text(label, plot.x0 - 10 * u, py, SIZE * u, theme.text, align=1.0, anchor="middle")
+        widest = max(widest, fonts.width(label, SIZE * u))
+    name = fonts.shortened(words.axis(frame.scene, 0), NAME * u, plot.width)
+    if fonts.width(words.axis(frame.scene, 0), NAME * u) > plot.width:
+        name = words.axis_short(frame.scene, 0)
+    ink.text(name, (plot.x0 + plot.x1) / 2, plot.y1 + 44 * u, NAME * u, theme.text, align=0.5)
+    name = words.axis(frame.scene, 1)
+    if fonts.width(name, NAME * u) > plot.height:
+        name = words.axis_short(frame.scene, 1)
+    x = plot.x0 - max(10 * u + widest + 16 * u, 50 * u)
+    ink.text(name, x, (plot.y0 + plot.y1) / 2, NAME * u, theme.text, align=0.5, angle=90.0)
+
+
+def _raised(frame: Frame, ink: Ink) -> None:
+    (sx, sy), u = frame.sides, frame.unit
+    eye = frame.projection.eye
+    near_x, near_y = (1 if eye[0] >= 0 else -1), (1 if eye[1] >= 0 else -1)
+    middle = frame.pixels(np.array([[0.0, 0.0, 0.0]]))[0, :2]
+    edges = [
+        (0, np.array([-sx, near_y * sy, 0.0]), np.array([sx, near_y * sy, 0.0])),
+        (1, np.array([near_x * sx, -sy, 0.0]), np.array([near_x * sx, sy, 0.0])),
+    ]
+    for which, a, b in edges:
+        marks = [(_with(a, which, at), label) for at, label in axis_ticks(frame, which)]
+        _edge(frame, ink, a, b, marks, words.axis_short(frame.scene, which), middle)
+    if frame.rise <= 0.02 or abs(frame.view.camera.elevation) > 84:
+        return
+    # The upright edge that is the leftmost in the picture.
+    feet = np.array([(x * sx, y * sy, 0.0) for x in (-1, 1) for y in (-1, 1)])
+    foot = feet[int(np.argmin(frame.pixels(feet)[:, 0]))]
+    head = foot + np.array([0.0, 0.0, frame.top])
+    marks = [(np.array([foot[0], foot[1], z]), label) for z, label in height_ticks(frame)]
+    p = frame.pixels(np.stack([foot, head]))
+    heading = words.METRIC[frame.view.metric].replace("Standard error of the loss", "Std. error")
+    low = -1e9
+    widest = 0.0
+    for at, label in reversed(marks):
+        q = frame.pixels(at[None])[0]
+        ink.line((q[0], q[1]), (q[0] - 5 * u, q[1]), max(1.0, u), frame.theme.line)
+        if q[1] - low > SIZE * u * 1.15:
+            ink.text(label, q[0] - 9 * u, q[1], SIZE * u, frame.theme.text, align=1.0, anchor="middle")
+            low = q[1]
+            widest = max(widest, fonts.width(label, SIZE * u))
+    if not frame.view.normalise and heading and len(marks):
+        ink.text(heading, p[1, 0] - 4 * u, p[1, 1] - 12 * u, NAME * u, frame.theme.text, align=0.5)
+
+
+def _with(a: np.ndarray, which: int, at: float) -> np.ndarray:
+    out = a.copy()
+    out[which] = at
+    return out
+
+
+def _edge(
+    frame: Frame,
+    ink: Ink,
+    a: np.ndarray,
+    b: np.ndarray,
+    marks: list[tuple[np.ndarray, str]],
+    name: str,
+    middle: np.ndarray,
+) -> None:
+    """Ticks outwards from the edge a-b of the floor, and the axis' name along it."""
+    u, theme = frame.unit, frame.theme
+    pa, pb = frame.pixels(np.stack([a, b]))[:, :2]
+    along = pb - pa
+    length = float(np.linalg.norm(along))
+    if length < 40 * u:
+        return
+    along = along / length
+    out = np.array([-along[1], along[0]])
+    if np.dot(out, (pa + pb) / 2 - middle) < 0:
+        out = -out
+    taken: list[tuple[float, float]] = []
+    reach = 0.0
+    for at, label in marks:
+        q = frame.pixels(at[None])[0, :2]
+        tip = q + out * 5 * u
+        ink.line(q, tip, max(1.0, u), theme.line)
+        width = fonts.width(label, SIZE * u)
+        # the label's box touches the tick's tip from outside
+        centre = q + out * 10 * u + out * (abs(out[0]) * width / 2 + abs(out[1]) * SIZE * u * 0.42)
+        if all(abs(centre[0] - t[0]) > width + 5 * u or abs(centre[1] - t[1]) > SIZE * u * 1.2 for t in taken):
+            ink.text(label, centre[0], centre[1], SIZE * u, theme.text, align=0.5, anchor="middle")
+            taken.append((centre[0], centre[1]))
+            reach = max(reach, 10 * u + abs(out[0]) * width + abs(out[1]) * SIZE * u)
+    angle = float(np.degrees(np.arctan2(-along[1], along[0])))
+    angle = (angle + 90) % 180 - 90
+    room = length * 0.98
+    shown = name if fonts.width(name, NAME * u) < room else name.split(" ")[0]
+    centre = (pa + pb) / 2 + out * (reach + 16 * u)
+    ink.text(shown, centre[0], centre[1], NAME * u, theme.text, align=0.5, anchor="middle", angle=angle)

@@ -1,0 +1,83 @@
+"""Glyphs of critical points, where the surface carries them, and of the lowest measured point.
+
+minimum: ring with a dot      saddle: cross      maximum: diamond      lowest measured point: white diamond, dark rim
+"""
+
+from __future__ import annotations
+
+import moderngl
+import numpy as np
+
+from renderer.frame import Frame
+from renderer.gl.kit import Kit
+from renderer.ink import CROSS, DIAMOND, RING, TRIANGLE, Ink
+from renderer.scene import Dirty
+from renderer.theme import Colour, hexa
+
+KINDS = {"minimum": (RING, hexa("ffffff")), "saddle": (CROSS, hexa("ffffff")), "maximum": (TRIANGLE, hexa("ffffff"))}
+RIM = hexa("0b0e13", 0.9)
+
+
+def glyph(ink: Ink, kind: str, at: tuple[float, ...], unit: float) -> None:
+    """A mark with its dark rim, at (x, y[, depth])."""
+    if kind == "lowest":
+        ink.glyph(DIAMOND, at, 8.6 * unit, RIM)
+        ink.glyph(DIAMOND, at, 6.2 * unit, hexa("ffffff"))
+        return
+    shape, colour = KINDS[kind]
+    grown: Colour = RIM
+    if shape == RING:
+        ink.dot(at, 5.6 * unit, grown)
+        ink.dot(at, 4.3 * unit, colour)
+        ink.dot(at, 1.9 * unit, grown)
+    elif shape == CROSS:
+        for r, width, c in ((4.6, 4.4, grown), (4.4, 1.9, colour)):
+            k, rest = r * unit * 0.7071, tuple(at[2:])
+            ink.line((at[0] - k, at[1] - k, *rest), (at[0] + k, at[1] + k, *rest), width * unit, c)
+            ink.line((at[0] - k, at[1] + k, *rest), (at[0] + k, at[1] - k, *rest), width * unit, c)
+    else:
+        ink.glyph(TRIANGLE, at, 7.6 * unit, grown)
+        ink.glyph(TRIANGLE, (at[0], at[1] + 0.2 * unit, *at[2:]), 5.2 * unit, colour)
+
+
+class Critical:
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+
+    def sync(self, frame: Frame, dirty: Dirty) -> None:
+        pass
+
+    def scene(self, frame: Frame) -> None:
+        scene, layers = frame.scene, frame.view.layers
+        if scene.axes is None or not frame.scale.measured:
+            return
+        marks: list[tuple[str, float, float]] = []
+        if layers.critical:
+            marks += [
+                (str(c["kind"]), float(c["alpha"]), float(c["beta"])) for c in scene.critical if c["kind"] in KINDS
+            ]
+        if layers.minimum and frame.scale.lowest is not None and not frame.scale.constant:
+            i, j = frame.scale.lowest
+            marks.append(("lowest", float(scene.axes[0][j]), float(scene.axes[1][i])))
+        if not marks:
+            return
+        world = frame.world(np.array([m[1] for m in marks]), np.array([m[2] for m in marks]))
+        p = frame.pixels(world)
+        p[:, 2] = frame.pixels(world + frame.projection.eye * 0.05)[:, 2]
+        ink = Ink()
+        for (kind, _, _), at in zip(marks, p):
+            glyph(ink, kind, tuple(at), frame.unit)
+        ctx = self.kit.ctx
+        ctx.fbo.depth_mask = False
+        for test, opacity in [("<=", 1.0)] if frame.flat else [(">", 0.35), ("<=", 1.0)]:
+            if frame.flat:
+                ctx.disable(moderngl.DEPTH_TEST)
+            else:
+                ctx.enable(moderngl.DEPTH_TEST)
+            ctx.depth_func = test
+            self.kit.shapes.draw(ink.array(), frame.layout.size, opacity=opacity)
+        ctx.fbo.depth_mask = True
+        ctx.depth_func = "<="
+
+    def overlay(self, frame: Frame, ink: Ink) -> None:
+        pass

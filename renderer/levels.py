@@ -1,0 +1,58 @@
+"""Which isolines to draw: round values, linear, logarithmic or by quantiles, the major ones marked."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderer import ticks
+
+MOST = 60  # levels; the shader holds 64
+
+
+class Level(NamedTuple):
+    value: float
+    major: bool
+
+
+def linear(lo: float, hi: float, count: int) -> list[Level]:
+    """Multiples of a round step strictly inside (lo, hi), about `count`; every fifth multiple (fourth of 2.5) is major."""
+    span = hi - lo
+    if not (math.isfinite(span) and span > 0):
+        return []
+    step = ticks.nice_step(span, count)
+    every = 4 if f"{step:e}".startswith("2.5") else 5
+    first, last = math.floor(lo / step) + 1, math.ceil(hi / step) - 1
+    if last - first > 4 * MOST or abs(first) > 2**52:
+        return []
+    return [Level(k * step, k % every == 0) for k in range(first, last + 1)][:MOST]
+
+
+def log(lo: float, hi: float, count: int) -> list[Level]:
+    """Round values strictly inside (lo, hi), lo > 0, evenly spread over the decades; powers of ten are major."""
+    decades = math.log10(hi) - math.log10(lo)
+    if decades < 0.7:
+        return linear(lo, hi, count)
+    multiples, stride = ticks.mantissas(decades, count)
+    out = []
+    for e in range(math.floor(math.log10(lo)), math.ceil(math.log10(hi)) + 1):
+        if e % stride == 0:
+            out += [Level(v, m == 1) for m in multiples if lo < (v := float(f"{m}e{e}")) < hi]
+    return out[:MOST]
+
+
+def quantile(values: NDArray[np.floating], count: int) -> list[Level]:
+    """`count` values that cut the finite `values` into parts of equal size; every fifth is major."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return []
+    at = np.unique(np.quantile(finite, np.arange(1, count + 1) / (count + 1)))
+    return [Level(float(v), k % 5 == 2) for k, v in enumerate(at) if finite.min() < v < finite.max()][:MOST]
+
+
+def given(values: tuple[float, ...]) -> list[Level]:
+    """The values asked for, sorted, each once; all are major."""
+    return [Level(v, True) for v in sorted(set(values))][:MOST]

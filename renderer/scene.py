@@ -1,0 +1,196 @@
+"""START HERE. What is shown: the measured values, their provenance, the path, the view. Pure: no GL, no sockets.
+
+    event, arrays -> Scene.apply -> Dirty -> each layer's sync -> draw
+
+The scene keeps the values in float64 as they came; everything that the screen shows derives from them and the view
+(see auto.py for the scales, field.py for values between the points). A surface comes whole or row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.errors import InputError
+from protocol.files import CRITICAL_DTYPE, PATH_DTYPE, Surface, SurfaceMeta
+from protocol.messages import PathDone, SurfaceBegin, SurfaceDone, SurfaceRow
+from protocol.view import View
+from renderer import auto
+from renderer.field import Field
+
+METRICS = ("loss", "accuracy", "sem")
+OFF_PLANE = 0.9  # over this median off-plane distance a projected path misleads (math.md, "Path")
+Floats = NDArray[np.float64]
+Event = Surface | SurfaceBegin | SurfaceRow | PathDone | SurfaceDone | View
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dirty:
+    """What an event changed. `rows`: these rows' values; `all`: axes, provenance and every value."""
+
+    all: bool = False
+    rows: frozenset[int] = frozenset()
+    path: bool = False
+    view: bool = False
+
+    def __or__(self, other: Dirty) -> Dirty:
+        return Dirty(
+            all=self.all or other.all,
+            rows=self.rows | other.rows,
+            path=self.path or other.path,
+            view=self.view or other.view,
+        )
+
+    def __bool__(self) -> bool:
+        return self.all or bool(self.rows) or self.path or self.view
+
+
+CLEAN = Dirty()
+EVERYTHING = Dirty(all=True, path=True, view=True)
+
+
+class Scene:
+    """The state of one window or picture.
+
+    `values[metric]` (H, W) float64 and `n` (H, W) int64 are in the axis order of protocol.grid; `axes` is
+    (alpha (W,), beta (H,)). Until a surface comes the scene is empty (`axes` is None).
+    """
+
+    def __init__(self, view: View | None = None) -> None:
+        self.view = view or View()
+        self.id = ""
+        self.meta = SurfaceMeta()
+        self.axes: tuple[Floats, Floats] | None = None
+        self.values: dict[str, Floats] = {}
+        self.n: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self.path: NDArray[np.void] = np.zeros(0, PATH_DTYPE)
+        self.critical: NDArray[np.void] = np.zeros(0, CRITICAL_DTYPE)
+        self._scale: auto.Scale | None = None
+        self._field: Field | None = None
+
+    def apply(self, event: Event, arrays: Mapping[str, NDArray[Any]] | None = None) -> Dirty:
+        """Take an event in and say what it changed. One of another surface changes nothing.
+
+        Raises InputError, with the scene unchanged, for arrays that do not fit the surface.
+        """
+        arrays = arrays or {}
+        if isinstance(event, View):
+            dirty = Dirty(view=event != self.view)
+            self.view = event
+        elif isinstance(event, Surface):
+            dirty = self._whole(event)
+        elif isinstance(event, SurfaceBegin):
+            dirty = self._begin(event, arrays)
+        elif event.surface != self.id or self.axes is None:
+            return CLEAN
+        elif isinstance(event, SurfaceRow):
+            dirty = self._row(event, arrays)
+        elif isinstance(event, PathDone):
+            dirty = self._path(arrays)
+        else:  # SurfaceDone: what was drawn stays; critical points come as a whole surface
+            return CLEAN
+        if dirty:
+            self._scale = self._field = None
+        return dirty
+
+    def _whole(self, surface: Surface) -> Dirty:
+        self.id, self.meta = surface.meta.id, surface.meta
+        self.axes = (surface.alpha, surface.beta)
+        self.values = {metric: np.array(getattr(surface, metric), np.float64) for metric in METRICS}
+        self.n = np.array(surface.n, np.int64)
+        self.path, self.critical = surface.path, surface.critical
+        return Dirty(all=True, path=True)
+
+    def _begin(self, event: SurfaceBegin, arrays: Mapping[str, NDArray[Any]]) -> Dirty:
+        axes = []
+        for name in ("alpha", "beta"):
+            values = np.asarray(arrays.get(name, ()), np.float64)
+            if values.ndim != 1 or len(values) < 2 or not np.all(np.diff(values) > 0):
+                raise InputError(f"surface.begin: expected '{name}' to be an increasing list of at least 2 numbers")
+            axes.append(values)
+        self.axes = (axes[0], axes[1])
+        shape = (len(axes[1]), len(axes[0]))
+        self.id, self.meta = event.surface, event.meta
+        self.values = {metric: np.full(shape, np.nan) for metric in METRICS}
+        self.n = np.zeros(shape, np.int64)
+        self.path, self.critical = np.zeros(0, PATH_DTYPE), np.zeros(0, CRITICAL_DTYPE)
+        return Dirty(all=True, path=True)
+
+    def _row(self, event: SurfaceRow, arrays: Mapping[str, NDArray[Any]]) -> Dirty:
+        height, width = self.n.shape
+        if not 0 <= event.i < height:
+            raise InputError(f"surface.row: expected a row from 0 to {height - 1}, got {event.i}")
+        rows = {metric: np.asarray(arrays[metric], np.float64) for metric in METRICS if metric in arrays}
+        if "loss" not in rows or any(row.shape != (width,) for row in rows.values()):
+            raise InputError(f"surface.row: expected 'loss' with {width} values, as many as the surface has columns")
+        for metric, row in rows.items():
+            self.values[metric][event.i] = row
+        self.n[event.i] = event.n
+        return Dirty(rows=frozenset({event.i}))
+
+    def _path(self, arrays: Mapping[str, NDArray[Any]]) -> Dirty:
+        columns = {name: np.asarray(arrays[name]) for name in PATH_DTYPE.names or () if name in arrays}
+        if not {"alpha", "beta"} <= columns.keys() or len({c.shape for c in columns.values()}) != 1:
+            raise InputError("path.done: expected columns of one length, 'alpha' and 'beta' among them")
+        path = np.zeros(len(columns["alpha"]), PATH_DTYPE)
+        for name in PATH_DTYPE.names or ():
+            path[name] = columns.get(name, np.arange(len(path)) if name == "step" else np.nan)
+        self.path = path
+        return Dirty(path=True)
+
+    @property
+    def shown(self) -> Floats:
+        """The values (H, W) of the view's metric."""
+        return self.values.get(self.view.metric, np.zeros(self.n.shape))
+
+    @property
+    def scale(self) -> auto.Scale:
+        """The scales of the picture (auto.py), computed when first asked for after a change."""
+        if self._scale is None:
+            shown, n = self.shown, self.n
+            if self.view.metric != "loss":  # a metric that was not computed is missing, not diverged
+                loss = self.values.get("loss", shown)
+                n = np.where(np.isnan(shown) & np.isfinite(loss), 0, n)
+            self._scale = auto.scale(shown, n, self.view) if self.axes is not None else auto.Scale()
+        return self._scale
+
+    @property
+    def field(self) -> Field:
+        """Unit heights between the points, as the picture shows them. Raises InputError while there is no surface."""
+        if self.axes is None:
+            raise InputError("picture: there is no surface yet")
+        if self._field is None:
+            valid = (self.n > 0) & np.isfinite(self.shown)
+            units = self.scale.unit(np.where(valid, self.shown, np.nan))
+            self._field = Field(self.axes[0], self.axes[1], units, self.view.smoothing)
+        return self._field
+
+    @property
+    def path_off_plane(self) -> bool:
+        """Whether the path hardly lies in the plane: its median off-plane distance is over 0.9. The end of a PCA path
+        is the origin, where the distance is 0 by definition; unknown distances do not count."""
+        off = self.path["off_plane"][np.isfinite(self.path["off_plane"])] if len(self.path) else np.zeros(0)
+        return bool(len(off) and np.median(off) > OFF_PLANE)
+
+    def path_inside(self) -> NDArray[np.bool_]:
+        """Which points of the path lie on the grid (n,)."""
+        if self.axes is None or not len(self.path):
+            return np.zeros(len(self.path), bool)
+        (alpha, beta), path = self.axes, self.path
+        inside: NDArray[np.bool_] = (path["alpha"] >= alpha[0]) & (path["alpha"] <= alpha[-1])
+        return inside & (path["beta"] >= beta[0]) & (path["beta"] <= beta[-1])
+
+
+def with_path(surface: Surface, path: NDArray[np.void]) -> Surface:
+    """The surface with another path."""
+    return replace(surface, path=path)
+
+
+def view_json(view: View) -> str:
+    """A view as the JSON that a PNG carries."""
+    return msgspec.json.encode(view).decode()

@@ -1,0 +1,132 @@
+#version 330 core
+// The sheet's ink: colour, shading, isolines, mesh lines, hatching, each read from the full display field.
+//
+//   coverage of a line of width w pixels at distance d pixels: clamp(w / 2 + 1/2 - d, 0, 1)
+//   d = |s - level| / |grad s|, with the Euclidean length of (dFdx, dFdy): fwidth is its L1 norm and draws lines up to
+//   41 % too wide (I. Quilez, "distance estimation"; measured against contourpy in tests/test_renderer_lines.py)
+uniform sampler2D field;
+uniform sampler2D raw;
+uniform sampler2D table;       // the colour map
+uniform int k;
+uniform bool tiles;            // one flat colour a measured point
+uniform bool logarithmic;
+uniform float shift, a, b, least;  // raw to unit value, as in field.frag
+uniform float decades_color;   // > 0: values are logarithms over so many decades, and colours are not
+uniform float decades;         // the same for heights (sheet.vert)
+uniform float plateau;
+uniform float cut;             // unit values above it are not drawn
+uniform float rise;
+uniform vec2 cell;             // world size of a measured cell
+uniform vec3 sun;              // towards the light, world
+uniform float light;           // strength of the shading
+uniform int fill;              // 0 none, 1 colour map, 2 paper
+uniform vec4 paper;
+uniform int level_count;
+uniform vec4 levels[64];       // unit value, opacity, width in pixels, 0 dark or 1 light
+uniform bool map_ink;          // isolines in the colour map's colour
+uniform vec4 dark_ink, light_ink;
+uniform float crowded;         // pixels between isolines under which minor ones fade
+uniform float mesh_width;      // pixels; 0 draws no mesh
+uniform vec2 mesh_step;        // measured cells between mesh lines
+uniform vec4 mesh_ink;
+uniform bool mesh_map;
+uniform int patches;           // 1: hatch what was not measured, mark what diverged, leave the rest
+uniform vec4 missing_ink, diverged_ink;
+uniform float unit_px;
+in vec2 grid;
+out vec4 colour;
+
+float convert(float s, float d) {
+    if (d <= 0.0) return s;
+    float q = exp2(-d * 3.32192809);
+    return (exp2((s - 1.0) * d * 3.32192809) - q) / (1.0 - q);
+}
+
+vec3 mapped(float s) {
+    float c = clamp(convert(s, decades_color), 0.0, 1.0);
+    return texture(table, vec2((c * 255.0 + 0.5) / 256.0, 0.5)).rgb;
+}
+
+float line(float distance_, float width) {
+    return clamp(width * 0.5 + 0.5 - distance_, 0.0, 1.0) * min(width, 1.0);
+}
+
+vec4 over(vec4 top, vec4 under) { return top + under * (1.0 - top.a); }
+
+float stripes(float x, float period, float width) {
+    float d = abs(x / period - round(x / period)) * period * 0.7071;
+    return clamp(width * 0.5 + 0.5 - d, 0.0, 1.0);
+}
+
+void main() {
+    // Derivatives before any discard.
+    vec2 size = vec2(textureSize(field, 0));
+    vec4 f = texture(field, (grid * float(k) + 0.5) / size);
+    float s = f.x;
+    float slope = length(vec2(dFdx(s), dFdy(s)));
+    vec2 across = vec2(length(vec2(dFdx(grid.x), dFdy(grid.x))), length(vec2(dFdx(grid.y), dFdy(grid.y))));
+    ivec2 nearest = clamp(ivec2(floor(grid + 0.5)), ivec2(0), textureSize(raw, 0) - 1);
+    float r = texelFetch(raw, nearest, 0).r;
+    bool invalid = r < -1e37;
+
+    if (patches == 1) {
+        if (!invalid) discard;
+        vec2 p = gl_FragCoord.xy;
+        bool diverged = r < -1.5e38;
+        float ink = stripes(p.x - p.y, 9.0 * unit_px, 1.1 * unit_px);
+        if (diverged) ink = max(ink, stripes(p.x + p.y, 9.0 * unit_px, 1.1 * unit_px));
+        vec4 c = diverged ? diverged_ink : missing_ink;
+        float wash = diverged ? 0.10 : 0.06;
+        float alpha = c.a * mix(wash, 1.0, ink);
+        colour = vec4(c.rgb * alpha, alpha);
+        return;
+    }
+    if (invalid || s > cut) discard;
+
+    vec4 ink = vec4(0.0);
+    if (fill == 1) {
+        float shown = s;
+        if (tiles) shown = a * (logarithmic ? log2(max(r + shift, least)) * 0.30103 : r) + b;
+        ink = vec4(mapped(shown), 1.0);
+    } else if (fill == 2) {
+        ink = paper;
+    }
+    if (fill == 1 && light > 0.0 && rise > 0.0) {
+        float e = 1e-3;
+        float steep = s >= plateau ? 0.0 : (convert(s + e, decades) - convert(s - e, decades)) / (2.0 * e);
+        vec3 normal = normalize(vec3(-f.yz * steep * rise / cell, 1.0));
+        float lit = 0.5 + 0.5 * dot(normal, sun), even = 0.5 + 0.5 * sun.z;
+        float shade = mix(1.0, clamp(lit / even, 0.0, 1.35), light);
+        ink.rgb = shade <= 1.0 ? ink.rgb * shade : mix(ink.rgb, vec3(1.0), (shade - 1.0) * 0.45);
+    }
+
+    if (mesh_width > 0.0) {
+        vec2 g = grid / mesh_step;
+        vec2 d = abs(g - round(g)) * mesh_step / max(across, 1e-9);
+        float c = max(line(d.x, mesh_width), line(d.y, mesh_width));
+        vec4 m = mesh_map ? vec4(mapped(s), 1.0) : mesh_ink;
+        m = vec4(m.rgb, 1.0) * (m.a * c);
+        ink = over(m, ink);
+    }
+
+    if (level_count > 0 && slope > 0.0 && s < plateau) {
+        int lo = 0, hi = level_count;  // the first level above s
+        while (lo < hi) {
+            int mid = (lo + hi) / 2;
+            if (levels[mid].x > s) hi = mid; else lo = mid + 1;
+        }
+        for (int i = max(lo - 1, 0); i <= min(lo, level_count - 1); i++) {
+            vec4 level = levels[i];
+            float gap = 1e9;
+            if (i > 0) gap = min(gap, level.x - levels[i - 1].x);
+            if (i < level_count - 1) gap = min(gap, levels[i + 1].x - level.x);
+            float room = clamp(gap / slope / crowded - 0.5, 0.0, 1.0);
+            float c = line(abs(s - level.x) / slope, level.z) * level.y * mix(room, 1.0, step(0.99, level.y) * 0.5);
+            vec4 l = map_ink ? vec4(mapped(level.x), 1.0) : (level.w > 0.5 ? light_ink : dark_ink);
+            l = vec4(l.rgb, 1.0) * (l.a * c);
+            ink = over(l, ink);
+        }
+    }
+    if (ink.a <= 0.0) discard;
+    colour = ink;
+}

@@ -1,0 +1,148 @@
+"""The words of a picture: title, axes, colour bar, provenance. Pure."""
+
+from __future__ import annotations
+
+from protocol.files import SurfaceMeta
+from protocol.view import View
+from renderer.auto import Scale
+from renderer.scene import Scene
+from renderer.ticks import number
+
+METRIC = {"loss": "Loss", "accuracy": "Accuracy", "sem": "Standard error of the loss"}
+PLANE = {
+    "random": "random plane",
+    "pca": "PCA plane of the descent",
+    "hessian": "Hessian plane",
+    "top2": "Hessian plane",
+    "through": "plane through models",
+}
+
+
+def _loss(meta: SurfaceMeta) -> str:
+    return meta.loss.replace("_", "-") if meta.loss == "cross_entropy" else meta.loss.replace("_", " ")
+
+
+def title(scene: Scene) -> str:
+    """Model, data and plane; or what the view says instead."""
+    if scene.view.title:
+        return scene.view.title
+    meta = scene.meta
+    what = f"{meta.model} on {meta.data}" if meta.model and meta.data else meta.model or meta.data
+    plane = PLANE.get(meta.plane.kind, f"{meta.plane.kind} plane" if meta.plane.kind else "")
+    return ", ".join(part for part in (what, plane) if part) or meta.name or "Loss landscape"
+
+
+def subtitle(scene: Scene) -> str:
+    """What was measured, over which samples, and how the plane was made."""
+    meta, view = scene.meta, scene.view
+    metric = {"loss": f"{_loss(meta)} loss", "accuracy": "accuracy", "sem": f"standard error of the {_loss(meta)} loss"}
+    parts = [metric[view.metric]]
+    if meta.samples:
+        parts[0] += f" over {meta.samples:,} {meta.split} samples".replace("  ", " ").replace(",", " ")
+    elif meta.split:
+        parts[0] += f" over the {meta.split} split"
+    plane = meta.plane
+    if plane.explained_variance_ratio:
+        share = sum(plane.explained_variance_ratio)
+        text = f"the plane explains {100 * share:.1f} % of the descent's variance"
+        if plane.random_walk_ratio:
+            text += f" (a random walk: {100 * sum(plane.random_walk_ratio):.1f} %)"
+        parts.append(text)
+    if meta.batch_norm and (meta.model or meta.data):
+        parts.append(
+            {"frozen": "batch norm frozen", "batch": "batch norm of each batch"}.get(
+                meta.batch_norm, "batch norm recalibrated"
+            )
+        )
+    return " · ".join(parts)
+
+
+def axis(scene: Scene, which: int) -> str:
+    """The label of alpha (0) or beta (1): the direction and its unit."""
+    meta = scene.meta
+    letter, direction = ("α", "δ") if which == 0 else ("β", "η")
+    plane = meta.plane
+    if plane.kind == "pca":
+        text = f"{letter}, distance along principal component {which + 1}"
+        if plane.explained_variance_ratio:
+            text += f" ({100 * plane.explained_variance_ratio[which]:.1f} %)"
+        return text
+    if plane.kind == "random":
+        normalise = str(plane.options.get("normalize", ""))
+        how = {
+            "filter": "filter-normalised",
+            "layer": "layer-normalised",
+            "weight": "weight-normalised",
+        }.get(normalise, "")
+        return f"{letter}, multiples of {' '.join(p for p in (how, 'random direction', direction) if p)}"
+    if plane.kind:
+        return f"{letter}, multiples of direction {direction}"
+    return f"{letter}, along direction {direction}"
+
+
+def axis_short(scene: Scene, which: int) -> str:
+    """The label of an axis in 3d, where room is short."""
+    plane = scene.meta.plane
+    letter, direction = ("α", "δ") if which == 0 else ("β", "η")
+    if plane.kind == "pca":
+        ratio = plane.explained_variance_ratio
+        return f"{letter} · PC {which + 1}" + (f" ({100 * ratio[which]:.1f} %)" if ratio else "")
+    return f"{letter} · along {direction}"
+
+
+def bar(scene: Scene) -> tuple[str, str]:
+    """Heading of the colour bar and the line under it."""
+    view, scale = scene.view, scene.scale
+    heading = METRIC[view.metric]
+    if view.metric == "loss":
+        heading = f"{heading} ({_loss(scene.meta)})"
+    if view.normalise:
+        heading = f"{METRIC[view.metric]}, normalised"
+    kind = {True: "logarithmic", False: "linear"}
+    if view.mode == "2d" or scale.log_color == scale.log_height:
+        note = f"{kind[scale.log_color]} scale"
+        if view.mode == "3d":
+            note = f"colour and height {kind[scale.log_color]}"
+    else:
+        note = f"colour {kind[scale.log_color]}, height {kind[scale.log_height]}"
+    return heading, note
+
+
+def normalised(scale: Scale) -> str:
+    """What 0 and 1 of a normalised scale are."""
+    return f"0 is {number(scale.lo)}, 1 is {number(scale.hi)}"
+
+
+def provenance(scene: Scene) -> str:
+    """One line on where the values come from."""
+    meta = scene.meta
+    height, width = scene.n.shape
+    plane = meta.plane
+    parts = [meta.name, f"{width} × {height} points"]
+    if meta.model or meta.data:
+        parts.append(meta.precision)
+    if plane.seed is not None:
+        parts.append(f"plane seed {plane.seed}")
+    if plane.checkpoints:
+        parts.append(f"{plane.checkpoints} checkpoints")
+    if plane.origin:
+        parts.append(f"origin {plane.origin}")
+    if meta.limit:
+        parts.append(f"sample of {meta.limit}, seed {meta.seed}")
+    if plane.hash:
+        parts.append(f"plane {plane.hash[:10]}")
+    if meta.id:
+        parts.append(f"surface {meta.id[-6:]}")
+    if meta.created:
+        parts.append(meta.created[:10])
+    parts.append(meta.note)
+    return " · ".join(p for p in parts if p)
+
+
+def view_note(view: View) -> str:
+    """How the surface is drawn between its points."""
+    return {
+        "none": "each point a flat tile",
+        "bilinear": "linear between points",
+        "catmull-rom": "smooth through the points",
+    }[view.smoothing]
