@@ -11,7 +11,7 @@ import msgspec
 import torch
 from torch import nn
 
-from compute import datasets, models
+from compute import datasets, execution, models
 from compute.datasets import Split, TensorData
 from protocol.errors import InputError
 from protocol.messages import Recipe
@@ -58,16 +58,10 @@ def check(recipe: Recipe, *, device: torch.device | str = "cpu", train_samples: 
             f"got {recipe.batch_size:,}: choose a smaller batch",
             path="$.recipe.batch_size",
         )
-    check_precision(recipe.precision, torch.device(device))
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that the device has not."""
-    if precision == "tf32" and device.type != "cuda":
-        raise InputError(
-            f"recipe.precision: tf32 is arithmetic of CUDA devices, the device is {device.type}: choose fp32 or bf16",
-            path="$.recipe.precision",
-        )
+    try:
+        execution.check_precision(recipe.precision, torch.device(device))
+    except InputError as error:
+        raise InputError(f"recipe.{error.msg}", code=error.code, path="$.recipe.precision") from None
 
 
 def build_model(recipe: Recipe, *, roots: Sequence[Path] = ()) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Training, as a generator: steps, epochs and due checkpoints come out; nothing is written, printed or timed to a screen.
+"""Training as a generator: steps, epochs and due checkpoints come out; nothing is written or printed.
 
 Everything that varies is a function of the recipe and the step: the learning rate, the order of an epoch (seed, epoch),
 a batch's augmentation (seed, epoch, batch) and the random state that dropout draws from (seed, step). So a training
@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compute import models, recipes
+from compute import execution, models, recipes
 from compute.datasets import TensorData, generator
 from compute.datasets.augment import shift_and_flip
 from protocol.errors import InputError
-from protocol.messages import Recipe
+from protocol.messages import Execution, Precision, Recipe
 
 RESUME_FORMAT = 1
 EVAL_BATCH = 512
@@ -96,7 +96,7 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
 
 
 def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
-    """The epoch's batches as (start, stop). A last batch of one sample joins the one before: batch norm cannot use it."""
+    """The epoch's batches as (start, stop); a last one of one sample joins the one before."""
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and batch_size > 1 and n - starts[-1] == 1:
         starts.pop()
@@ -296,7 +296,7 @@ def check_batch_norm(recipe: Recipe, model: nn.Module) -> None:
     norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     if recipe.batch_size == 1 and any(isinstance(m, norms) for m in model.modules()):
         raise InputError(
-            f"recipe.batch_size: expected at least 2 for {recipe.model}, whose batch norm cannot use a single sample, got 1",
+            f"recipe.batch_size: expected at least 2, got 1: batch norm ({recipe.model} has it) cannot use one sample",
             path="$.recipe.batch_size",
         )
 
@@ -367,7 +367,7 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 
 @contextlib.contextmanager
-def numerics(precision: str, device: torch.device) -> Iterator[None]:
+def numerics(precision: Precision, device: torch.device) -> Iterator[None]:
     """The precision's arithmetic and deterministic kernels inside, the caller's settings again after.
 
     fp32 means TF32 off, in cuDNN too. Kernels without a deterministic version go on with torch's warning.
@@ -375,17 +375,14 @@ def numerics(precision: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    tf32 = precision == "tf32"
-    matmul, was_deterministic = torch.backends.cuda.matmul.allow_tf32, torch.are_deterministic_algorithms_enabled()
-    was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with execution.applied(Execution(), precision):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
-        torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
 @contextlib.contextmanager

@@ -354,15 +354,7 @@ class LogLine(Message, frozen=True, kw_only=True, tag="log.line"):
 
 
 Event = (
-    RunEpoch
-    | CheckpointSaved
-    | PlaneDone
-    | SurfaceBegin
-    | SurfaceRow
-    | PathDone
-    | SurfaceDone
-    | JobProgress
-    | LogLine
+    RunEpoch | CheckpointSaved | PlaneDone | SurfaceBegin | SurfaceRow | PathDone | SurfaceDone | JobProgress | LogLine
 )
 
 # ---------------------------------------------------------------- presets
@@ -370,7 +362,9 @@ Event = (
 
 PRESETS: dict[str, Recipe] = {
     # ResNet-20 on scikit-learn's digits at their own 8 x 8: small enough for two cores, real enough to have terrain.
-    "demo": Recipe(model="resnet20", dataset="digits", lr=0.1, batch_size=128, epochs=10),
+    # The small constant rate spreads the path over all ten epochs: the loss falls at each one, and the test accuracy
+    # passes 0.96; at 0.1 with cosine six of the ten end within 0.2 of the last, and the third loses more than the second.
+    "demo": Recipe(model="resnet20", dataset="digits", lr=0.01, nesterov=True, schedule="constant", epochs=10),
     # The seed's term project: 10 epochs of SGD at batch 10.
     "seed": Recipe(
         model="resnet50",

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from protocol.errors import InputError, unknown_name
 
-from . import digits
+from . import cifar10, cifar100, digits, fashion_mnist, mnist
 from .data import Augmentation, DatasetEntry, Split, TensorData
 from .folders import search_roots
 from .resize import resize
@@ -38,7 +38,9 @@ __all__ = [
     "stratified",
 ]
 
-DATASETS: dict[str, DatasetEntry] = {e.name: e for e in (digits.ENTRY,)}
+DATASETS: dict[str, DatasetEntry] = {
+    e.name: e for e in (digits.ENTRY, fashion_mnist.ENTRY, mnist.ENTRY, cifar10.ENTRY, cifar100.ENTRY)
+}
 
 
 def entry(name: str) -> DatasetEntry:
@@ -62,14 +64,12 @@ def load(
     limit: int | None = None,
     seed: int = 0,
 ) -> TensorData:
-    """A split as normalised tensors: images float32 (N, C, H, W) with the declared mean and std taken off, targets int64 (N,).
+    """A split as tensors: images float32 (N, C, H, W), (pixel - mean) / std as declared; targets int64 (N,).
 
     `image_size` resizes to that many pixels a side (bilinear, antialiased). `limit` draws a stratified sample by `seed`
     before resizing, so that only what is asked for takes memory: the same samples as `sample(load(...), limit, seed)`.
     Raises InputError: unknown name or split, data absent or damaged, too large for this machine's memory.
     """
-    import torch
-
     declared = entry(name)
     if split not in ("train", "test"):
         raise InputError(f"split: expected train or test, got '{split}'", path="$.split")
@@ -137,9 +137,9 @@ def absent(declared: DatasetEntry, roots: Sequence[Path]) -> InputError:
     if declared.fetch is None:
         text = f"{declared.name}: expected {declared.expected}, which is not installed: pip install 'thalweg[compute]'"
     else:
-        folders = ", ".join(str(r) for r in roots) or "no folder (none was given)"
+        folders = ", ".join(str(r) for r in roots) or "a data folder (none was given)"
         text = (
-            f"{declared.name}: expected {declared.expected} in one of {folders}; found none: "
+            f"{declared.name}: expected {declared.expected} in one of {folders}, found none: "
             f"run `thalweg data fetch {declared.name}`"
         )
     return InputError(text, code="not_found", path="$.recipe.dataset")
@@ -170,8 +170,3 @@ def memory_free() -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def tensors(data: TensorData) -> tuple[Tensor, Tensor]:
-    """(images, targets), as `landscape.measure` takes them."""
-    return data.images, data.targets

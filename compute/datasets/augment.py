@@ -11,10 +11,10 @@ from torch import Tensor
 def shift_and_flip(
     images: Tensor, *, pad: int, flip: bool, black: Sequence[float], generator: torch.Generator
 ) -> Tensor:
-    """New images (N, C, H, W): each padded by `pad` pixels of `black`, cropped at a random place, mirrored half the time.
+    """New images (N, C, H, W): each padded by `pad` pixels of `black`, cropped at random, half of them mirrored.
 
-    He et al. 2016, section 4.2. `black` is the value of a black pixel per channel, (0 - mean) / std. The draws come from
-    `generator`, a CPU one, so that every device sees the same crops.
+    He et al. 2016, section 4.2. `black` is the value of a black pixel per channel, (0 - mean) / std. The draws come
+    from `generator`, a CPU one, so that every device sees the same crops.
     """
     n, channels, height, width = images.shape
     border = torch.tensor(black, dtype=images.dtype, device=images.device)

@@ -14,7 +14,7 @@ Split = Literal["train", "test"]
 
 
 class Augmentation(Struct, frozen=True, kw_only=True):
-    """A data set's own standard augmentation: a shift by up to `pad` pixels (of the native size), and a mirror image."""
+    """A data set's own standard augmentation: a shift by up to `pad` pixels of its native size, and mirroring."""
 
     pad: int
     flip: bool
@@ -46,7 +46,7 @@ class DatasetEntry(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class TensorData:
-    """A split, resident and normalised: images float32 (N, C, H, W), targets int64 (N,), and what the data set declares."""
+    """A split, resident and normalised: images float32 (N, C, H, W), targets int64 (N,), and what was declared."""
 
     name: str
     split: str

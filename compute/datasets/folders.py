@@ -12,9 +12,9 @@ def search_roots(
     config: str | os.PathLike[str] | None = None,
     workspace: str | os.PathLike[str] | None = None,
 ) -> tuple[Path, ...]:
-    """Folders to look in, in order: `--data`, $THALWEG_DATA, the config's, <workspace>/data, the system's share/datasets.
+    """Folders to look in, in order: `--data`, $THALWEG_DATA, config, <workspace>/data, the system's share/datasets.
 
-    They need not exist. The system's are `datasets` under each of $XDG_DATA_DIRS (default /usr/local/share:/usr/share).
+    They need not exist. The system's: `datasets` under each of $XDG_DATA_DIRS (/usr/local/share:/usr/share).
     """
     roots: list[Path] = []
     for given in (data, os.environ.get("THALWEG_DATA"), config):

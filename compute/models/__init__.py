@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from protocol.errors import InputError, unknown_name
 
-from . import resnet
+from . import densenet, mlp, pretrained_weights, resnet, torchvision_zoo, vgg, wide_resnet
 from .entry import Build, ModelEntry, NoOptions
 
 __all__ = ["MODELS", "Build", "ModelEntry", "NoOptions", "build", "catalogue", "check", "entry", "fit_channels"]
 
-MODELS: dict[str, ModelEntry] = {e.name: e for family in (resnet,) for e in family.ENTRIES}
+FAMILIES = (resnet, vgg, wide_resnet, densenet, mlp, torchvision_zoo)
+
+MODELS: dict[str, ModelEntry] = {e.name: e for family in FAMILIES for e in family.ENTRIES}
 
 
 def entry(name: str) -> ModelEntry:
@@ -57,12 +59,11 @@ def build(
                 in_channels=declared.in_channels or in_channels,
                 image_size=image_size,
                 options=wanted,
+                pretrained=pretrained,
             )
         )
     if pretrained:
-        from . import pretrained as published
-
-        published.load(declared, model, wanted, roots)
+        pretrained_weights.load(declared, model, wanted, roots)
     return model.train()
 
 
@@ -89,11 +90,14 @@ def check(
             f"{name}: expected images of {declared.in_channels} channels (or 1, which is repeated), got {in_channels}",
             path="$.recipe.model",
         )
-    if image_size < declared.min_image_size or image_size % declared.image_multiple:
-        multiple = "" if declared.image_multiple == 1 else f", a multiple of {declared.image_multiple}"
+    smallest = declared.min_size_for(wanted) if declared.min_size_for else declared.min_image_size
+    multiple = declared.image_multiple
+    if image_size < smallest or image_size % multiple:
+        also = "" if multiple == 1 else f", a multiple of {multiple}"
+        usable = -(-max(image_size, smallest) // multiple) * multiple
         raise InputError(
-            f"{name}: expected images of at least {declared.min_image_size} pixels a side{multiple}, got {image_size}: "
-            f"resize with --image-size {usable_size(declared, image_size)}",
+            f"{name}: expected images of at least {smallest} pixels a side{also}, got {image_size}: "
+            f"resize with --image-size {usable}",
             path="$.recipe.image_size",
         )
     if pretrained and not declared.pretrained:
@@ -104,14 +108,8 @@ def check(
     return wanted
 
 
-def usable_size(declared: ModelEntry, image_size: int) -> int:
-    """The smallest side from `image_size` on that the model takes."""
-    side = max(image_size, declared.min_image_size)
-    return -(-side // declared.image_multiple) * declared.image_multiple
-
-
 def fit_channels(name: str, images: Tensor) -> Tensor:
-    """Images (N, C, H, W) with the channels that the model wants: a grey image three times, as a view without a copy."""
+    """Images (N, C, H, W) with the channels that the model wants: a grey one three times, as a view."""
     wanted = entry(name).in_channels
     if wanted is None or images.shape[1] == wanted:
         return images

@@ -20,14 +20,16 @@ class Build(Struct, frozen=True, kw_only=True):
     in_channels: int
     image_size: int
     options: Any
+    pretrained: bool = False
 
 
 class ModelEntry(Struct, frozen=True, kw_only=True):
     """A model by name.
 
-    `make(build)` gives the module with its initial weights drawn from torch's global CPU generator, which `build`
-    seeds. `heads` names the modules whose size is the number of classes, the main one first: these alone are left at
-    their initial weights when pretrained ones are of another number of classes.
+    `make(build)` gives the module with its initial weights drawn from torch's global CPU generator, which
+    `models.build` seeds. `heads` names the modules whose size is the number of classes, the main one first: these alone
+    stay at their initial weights when pretrained ones are of another number of classes. The smallest image is the
+    smallest that runs in training and in evaluation; `min_size_for(options)` says it where options change it.
     """
 
     name: str
@@ -35,11 +37,10 @@ class ModelEntry(Struct, frozen=True, kw_only=True):
     summary: str
     make: Callable[[Build], nn.Module]
     heads: tuple[str, ...]
-    min_image_size: int  # pixels a side: the smallest that runs in training and in evaluation
+    min_image_size: int  # pixels a side
+    min_size_for: Callable[[Any], int] | None = None
     image_multiple: int = 1  # the side must be a multiple of this
     in_channels: int | None = None  # None: whatever the data has; 3: a grey image is repeated
     options: type[Struct] = NoOptions
-    aux_weights: tuple[
-        float, ...
-    ] = ()  # loss weight of each auxiliary output that training mode gives after the main one
+    aux_weights: tuple[float, ...] = ()  # loss weights of the auxiliary outputs that training mode gives after the main
     pretrained: bool = False  # whether there are published weights for it
