@@ -363,7 +363,7 @@ Event = (
 PRESETS: dict[str, Recipe] = {
     # ResNet-20 on scikit-learn's digits at their own 8 x 8: small enough for two cores, real enough to have terrain.
     # The small constant rate spreads the path over all ten epochs: the loss falls at each one, and the test accuracy
-    # passes 0.96; at 0.1 with cosine six of the ten end within 0.2 of the last, and the third loses more than the second.
+    # passes 0.96; at 0.1 with cosine half of them end on the last point.
     "demo": Recipe(model="resnet20", dataset="digits", lr=0.01, nesterov=True, schedule="constant", epochs=10),
     # The seed's term project: 10 epochs of SGD at batch 10.
     "seed": Recipe(

@@ -53,8 +53,8 @@ class Camera(Struct, frozen=True, kw_only=True):
     At azimuth 0 the eye is on the side of low beta and sees alpha grow to the right; it turns counter-clockwise.
     """
 
-    azimuth: Annotated[float, Meta(ge=-360, le=360)] = -35.0
-    elevation: Annotated[float, Meta(ge=-90, le=90)] = 32.0  # 90 looks straight down
+    azimuth: Annotated[float, Meta(ge=-360, le=360)] | Literal["auto"] = "auto"  # the corner that hides least
+    elevation: Annotated[float, Meta(ge=-90, le=90)] = 35.0  # 90 looks straight down
     zoom: Annotated[float, Meta(ge=0.05, le=100)] = 1.0  # 1 fits the box into the picture
     shift_x: Annotated[float, Meta(ge=-10, le=10)] = 0.0  # of the picture, in half plot widths
     shift_y: Annotated[float, Meta(ge=-10, le=10)] = 0.0

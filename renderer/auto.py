@@ -50,7 +50,7 @@ class Scale:
         with np.errstate(all="ignore"):
             if log:
                 a, b = math.log10(self.lo), math.log10(self.hi)
-                return (np.log10(np.maximum(values, self.lo * 1e-6)) - a) / (b - a)
+                return (np.log10(np.maximum(values, self.lo)) - a) / (b - a)
             # halves keep hi - lo finite at the ends of float64
             return (values * 0.5 - self.lo * 0.5) / (self.hi * 0.5 - self.lo * 0.5)
 

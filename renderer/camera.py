@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.view import Camera
+from renderer.field import Field
 
 FIELD_OF_VIEW = 24.0  # degrees: long enough that parallel edges stay nearly so
 STRETCH = 3.0  # the longest allowed ratio of the sides; a longer grid is squeezed to it
@@ -73,6 +74,32 @@ def corners(sides: tuple[float, float], top: float) -> Floats:
     return np.array([(*p, z) for z in (0.0, top) for p in ring])
 
 
+CORNERS = (-35.0, 55.0, 145.0, -125.0)  # azimuths to choose from, in order of preference
+
+
+def least_hidden(field: Field, wanted: Floats, sides: tuple[float, float], rise: float, elevation: float) -> float:
+    """The azimuth out of CORNERS from which most of the `wanted` places (n, 2), in grid coordinates, are seen over
+    the surface of unit values `field`: a march along the sight line of each on the CPU. Ties go to the first."""
+    rows, columns = field.units.shape
+    last = np.array([columns - 1, rows - 1], float)
+    steps = np.linspace(0, 1, 49)[1:]
+    climb = math.tan(math.radians(min(max(elevation, 1.0), 89.0)))
+    start = np.clip(field.at_grid(wanted[:, 0], wanted[:, 1]), 0, 1) * rise
+    best, best_hidden = CORNERS[0], math.inf
+    for azimuth in CORNERS:
+        a = math.radians(azimuth)
+        reach = 2 * math.hypot(*sides)
+        move = np.array([math.sin(a), -math.cos(a)]) * reach / (2 * np.array(sides)) * last  # grid cells
+        way = wanted[:, None] + move * steps[None, :, None]
+        inside = ((way >= 0) & (way <= last)).all(-1)
+        at = np.clip(way, 0, last)
+        over = np.clip(field.at_grid(at[..., 0], at[..., 1]), 0, 1) * rise - start[:, None] - climb * reach * steps
+        hidden = float(((over > 0.01) & inside).any(1).sum())
+        if hidden < best_hidden:
+            best, best_hidden = azimuth, hidden
+    return best
+
+
 def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: Camera) -> Projection:
     """Straight down, orthographic, with the grid's edges on the rectangle's."""
     view = np.diag([1.0, 1.0, -1.0, 1.0])
@@ -82,7 +109,8 @@ def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: 
 
 def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top: float, camera: Camera) -> Projection:
     """The box from the camera's side, as large as fits into the rectangle at zoom 1."""
-    a, e = math.radians(camera.azimuth), math.radians(camera.elevation)
+    azimuth = CORNERS[0] if camera.azimuth == "auto" else camera.azimuth
+    a, e = math.radians(azimuth), math.radians(camera.elevation)
     eye = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
     right = np.array([math.cos(a), math.sin(a), 0.0])
     up = np.cross(eye, right)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from protocol.view import Smoothing
 
+CEILING = 1.5  # where the scale is clipped, unit values are held below it before they are interpolated
 Floats = NDArray[np.float64]
 
 

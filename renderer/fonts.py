@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 FOLDER = Path(__file__).with_name("fonts")
+FINE = 4  # text is drawn so many times larger and averaged: hinting at small sizes would spread the letters
 FILES = {False: "Inter-Regular.otf", True: "Inter-SemiBold.otf"}
 
 
@@ -21,7 +22,7 @@ def _font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
 @lru_cache(4096)
 def width(text: str, size: float, bold: bool = False) -> float:
     """Advance width of one line of text in pixels, at `size` pixels an em."""
-    return float(_font(size, bold).getlength(text))
+    return float(_font(size * FINE, bold).getlength(text)) / FINE
 
 
 def shortened(text: str, size: float, room: float, bold: bool = False) -> str:
@@ -49,15 +50,11 @@ def wrapped(text: str, size: float, room: float, bold: bool = False, lines: int 
 @lru_cache(1024)
 def bitmap(text: str, size: float, bold: bool = False, stroke: float = 0.0) -> tuple[NDArray[np.uint8], int, int]:
     """Coverage (h, w) of one line, and where its corner lies from the pen: (dx, dy), y downwards from the baseline."""
-    font = _font(size, bold)
-    wide = round(stroke)
+    font = _font(size * FINE, bold)
+    wide = round(stroke * FINE)
     box = font.getbbox(text, anchor="ls", stroke_width=wide)
-    x0, y0, x1, y1 = (
-        int(np.floor(box[0])) - 1,
-        int(np.floor(box[1])) - 1,
-        int(np.ceil(box[2])) + 1,
-        int(np.ceil(box[3])) + 1,
-    )
-    image = Image.new("L", (max(1, x1 - x0), max(1, y1 - y0)), 0)
-    ImageDraw.Draw(image).text((-x0, -y0), text, fill=255, font=font, anchor="ls", stroke_width=wide)
-    return np.asarray(image), x0, y0
+    x0, y0 = (int(np.floor(v / FINE)) - 1 for v in box[:2])
+    x1, y1 = (int(np.ceil(v / FINE)) + 1 for v in box[2:])
+    image = Image.new("L", ((x1 - x0) * FINE, (y1 - y0) * FINE), 0)
+    ImageDraw.Draw(image).text((-x0 * FINE, -y0 * FINE), text, fill=255, font=font, anchor="ls", stroke_width=wide)
+    return np.asarray(image.reduce(FINE)), x0, y0

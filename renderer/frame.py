@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +21,7 @@ LIFT = 0.30  # the part of the box that stays free under the surface where there
 REST = 0.015  # the same without a base: the lowest point stays clear of the floor
 Floats = NDArray[np.float64]
 
-AUTO_COLORMAP = {"light": "lipari", "dark": "lipari"}
+AUTO_FILL, AUTO_LINES = "lipari", "plasma"  # thin lines need more saturation than areas
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +114,10 @@ class Frame:
             return "map"
         return ink
 
-    @cached_property
-    def invert(self) -> bool:
-        """Whether the paper is dark."""
-        return bool(colormaps.luminance(np.array(self.theme.paper[:3])) < 0.3)
+    @property
+    def on_paper(self) -> bool:
+        """Whether marks lie on white paper and not on colours."""
+        return self.view.theme == "light" and not self.view.layers.surface
 
 
 def box_top(view: View) -> float:
@@ -138,14 +138,29 @@ def make(scene: Scene, width: int, height: int, scale: float) -> Frame:
     if layout.flat:
         projection = camera.flat(layout.plot, layout.size, sides, view.camera)
     else:
-        projection = camera.turntable(layout.plot, layout.size, sides, box_top(view), view.camera)
-    name = AUTO_COLORMAP[view.theme] if view.colormap == "auto" else view.colormap
+        lens = view.camera
+        if lens.azimuth == "auto":
+            lens = msgspec.structs.replace(lens, azimuth=azimuth(scene, sides))
+        projection = camera.turntable(layout.plot, layout.size, sides, box_top(view), lens)
+    name = (AUTO_FILL if view.layers.surface else AUTO_LINES) if view.colormap == "auto" else view.colormap
     table = colormaps.table(name)[:: -1 if view.reverse else 1]
     if not view.layers.surface:  # thin lines in the paper's own colour cannot be seen
-        table = colormaps.legible(table, theme.paper[:3])
+        table = colormaps.legible(table, theme.paper[:3], 1.9 if view.theme == "light" else 2.8)
     return Frame(
         scene, layout, sides, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap)
     )
+
+
+def azimuth(scene: Scene, sides: tuple[float, float]) -> float:
+    """The automatic azimuth: the corner from which the path and the best point are hidden least."""
+    lowest = scene.scale.lowest
+    if scene.axes is None or lowest is None:
+        return camera.CORNERS[0]
+    path = scene.path[scene.path_inside()] if scene.view.layers.path and not scene.path_off_plane else scene.path[:0]
+    x, y = scene.field.grid(path["alpha"], path["beta"])
+    wanted = np.concatenate([np.stack([x, y], 1), [[lowest[1], lowest[0]]]])
+    step = max(1, len(wanted) // 64)
+    return camera.least_hidden(scene.field, wanted[::step], sides, box_top(scene.view), scene.view.camera.elevation)
 
 
 def shifted(frame: Frame, dx: float, dy: float) -> Frame:

@@ -89,7 +89,7 @@ def answer(line: str | bytes, renderer: Renderer | None) -> tuple[RenderOk | Ren
         try:
             request = msgspec.json.decode(line, type=Render)
         except msgspec.DecodeError as e:  # ValidationError is one
-            raise InputError(f"render: {str(e)[0].lower()}{str(e)[1:]}") from e
+            raise InputError(f"render: {e}") from e
         override(preset(request.preset), request.view)  # a bad view is told even where there is no OpenGL
         renderer = renderer or Renderer()
         return render(request, renderer), renderer

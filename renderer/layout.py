@@ -39,7 +39,9 @@ class Layout:
 def is_flat(view: View) -> bool:
     """Whether the picture is a plane seen straight from above: in 2d, and in 3d through a parallel lens at the zenith."""
     camera = view.camera
-    return view.mode == "2d" or (camera.projection == "orthographic" and camera.elevation == 90 and camera.azimuth == 0)
+    return view.mode == "2d" or (
+        camera.projection == "orthographic" and camera.elevation == 90 and camera.azimuth in (0, "auto")
+    )
 
 
 def compute(view: View, width: int, height: int, scale: float, sides: tuple[float, float]) -> Layout:

@@ -21,7 +21,7 @@ from protocol.files import CRITICAL_DTYPE, PATH_DTYPE, Surface, SurfaceMeta
 from protocol.messages import PathDone, SurfaceBegin, SurfaceDone, SurfaceRow
 from protocol.view import View
 from renderer import auto
-from renderer.field import Field
+from renderer.field import CEILING, Field
 
 METRICS = ("loss", "accuracy", "sem")
 OFF_PLANE = 0.9  # over this median off-plane distance a projected path misleads (math.md, "Path")
@@ -167,6 +167,8 @@ class Scene:
         if self._field is None:
             valid = (self.n > 0) & np.isfinite(self.shown)
             units = self.scale.unit(np.where(valid, self.shown, np.nan))
+            if self.scale.clip is not None:
+                units = np.minimum(units, CEILING)
             self._field = Field(self.axes[0], self.axes[1], units, self.view.smoothing)
         return self._field
 

@@ -48,13 +48,21 @@ def subtitle(scene: Scene) -> str:
         if plane.random_walk_ratio:
             text += f" (a random walk: {100 * sum(plane.random_walk_ratio):.1f} %)"
         parts.append(text)
-    if meta.batch_norm and (meta.model or meta.data):
+    if plane.kind == "random" and plane.options.get("normalize"):
+        how = str(plane.options["normalize"])
+        parts.append("directions not normalised" if how == "none" else f"directions {how}-normalised")
+    if measured_here(meta) or meta.batch_norm not in ("frozen", ""):
         parts.append(
             {"frozen": "batch norm frozen", "batch": "batch norm of each batch"}.get(
                 meta.batch_norm, "batch norm recalibrated"
             )
         )
     return " · ".join(parts)
+
+
+def measured_here(meta: SurfaceMeta) -> bool:
+    """Whether the record was made with the measurement; an imported surface has only the record's defaults."""
+    return bool(meta.execution or meta.versions)
 
 
 def axis(scene: Scene, which: int) -> str:
@@ -68,13 +76,7 @@ def axis(scene: Scene, which: int) -> str:
             text += f" ({100 * plane.explained_variance_ratio[which]:.1f} %)"
         return text
     if plane.kind == "random":
-        normalise = str(plane.options.get("normalize", ""))
-        how = {
-            "filter": "filter-normalised",
-            "layer": "layer-normalised",
-            "weight": "weight-normalised",
-        }.get(normalise, "")
-        return f"{letter}, multiples of {' '.join(p for p in (how, 'random direction', direction) if p)}"
+        return f"{letter}, multiples of the random direction {direction}"
     if plane.kind:
         return f"{letter}, multiples of direction {direction}"
     return f"{letter}, along direction {direction}"
@@ -86,8 +88,8 @@ def axis_short(scene: Scene, which: int) -> str:
     letter, direction = ("α", "δ") if which == 0 else ("β", "η")
     if plane.kind == "pca":
         ratio = plane.explained_variance_ratio
-        return f"{letter} · PC {which + 1}" + (f" ({100 * ratio[which]:.1f} %)" if ratio else "")
-    return f"{letter} · along {direction}"
+        return f"{letter}, along PC {which + 1}" + (f" ({100 * ratio[which]:.1f} %)" if ratio else "")
+    return f"{letter}, multiples of {direction}" if plane.kind else f"{letter}, along {direction}"
 
 
 def bar(scene: Scene) -> tuple[str, str]:
@@ -119,7 +121,7 @@ def provenance(scene: Scene) -> str:
     height, width = scene.n.shape
     plane = meta.plane
     parts = [meta.name, f"{width} × {height} points"]
-    if meta.model or meta.data:
+    if measured_here(meta):
         parts.append(meta.precision)
     if plane.seed is not None:
         parts.append(f"plane seed {plane.seed}")

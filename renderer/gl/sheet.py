@@ -109,10 +109,10 @@ class Sheet:
         data = np.zeros((LEVELS, 4), np.float32)
         for i, (level, u) in enumerate(zip(found, units)):
             strong = level.major or not some_minor
-            width = view.contours.width * unit * (1.0 if strong else 0.72)
+            width = view.contours.width * unit * ((1.3 if mapped else 1.0) if strong else 0.8)
             pale = luminance(frame.colour(np.array([u]))[0, :3]) < 0.16
             light = pale if frame.contour_ink == "auto" else frame.contour_ink == "light"
-            data[i] = (u, 1.0 if strong else (0.8 if mapped else 0.62), width, float(light))
+            data[i] = (u, 1.0 if strong else (0.85 if mapped else 0.62), width, float(light))
         if "levels" in self.program:
             self.program["levels"].write(data.tobytes())
         put(
@@ -126,7 +126,7 @@ class Sheet:
 
     def _put_mesh(self, frame: Frame, mapped: bool) -> None:
         rows, columns = self.store.shape
-        room = 7.0 * frame.unit  # pixels between lines
+        room = (8.0 if frame.layout.flat or not frame.view.layers.base else 14.0) * frame.unit  # pixels between lines
         cells = [max(columns - 1, 1), max(rows - 1, 1)]
         spans = [frame.layout.plot.width, frame.layout.plot.height]
         steps = [

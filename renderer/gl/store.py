@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderer.camera import half_sides
-from renderer.field import refinement
+from renderer.field import CEILING, refinement
 from renderer.gl.programs import Programs, put
 from renderer.scene import Dirty, Scene
 
@@ -124,11 +124,12 @@ class Store:
                 "a": 1 / decades,
                 "b": (math.log10(self.spread) - math.log10(scale.lo)) / decades,
                 "shift": self.offset / self.spread,
-                "least": max(scale.lo / self.spread * 1e-2, 1e-37),
+                "least": max(scale.lo / self.spread, 1e-37),
             }
         else:
             span = scale.hi * 0.5 - scale.lo * 0.5
             out |= {"a": self.spread * 0.5 / span, "b": (self.offset * 0.5 - scale.lo * 0.5) / span}
+        out["ceiling"] = CEILING if scale.clip is not None else 1e30
         out["cubic"] = scene.view.smoothing == "catmull-rom"
         return out
 

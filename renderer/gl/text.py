@@ -61,9 +61,9 @@ class TextAtlas:
         shift = -text.align * fonts.width(text.text, text.size, text.bold)
         drop = 0.36 * text.size if text.anchor == "middle" else 0.0
         c, s = math.cos(math.radians(text.angle)), math.sin(math.radians(text.angle))
-        if text.angle == 0:  # the pen on a whole pixel keeps the stems sharp
-            pen = (round(text.x + shift), round(text.y + drop))
-            return (*pen, 1.0, 0.0, dx, dy, w, h, x, y, *colour)
+        if text.angle in (0.0, 90.0):  # pen and bitmap on whole pixels keep the stems sharp
+            along, across = round(shift), round(drop)
+            return (round(text.x), round(text.y), round(c), round(s), dx + along, dy + across, w, h, x, y, *colour)
         return (text.x, text.y, c, s, dx + shift, dy + drop, w, h, x, y, *colour)
 
     def _place(self, key: Key) -> tuple[int, int, int, int, int, int]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
-from renderer.layers import axes, base, box, colorbar, critical, labels, legend, path, surface, title
+from renderer.layers import air, axes, base, box, colorbar, critical, labels, legend, path, surface, title
 from renderer.scene import Dirty
 
 
@@ -31,8 +31,9 @@ def make(kit: Kit) -> list[Layer]:
         box.Box(kit),
         base.Base(kit),
         surface.Surface(kit),
-        path.Path(kit),
+        air.Air(kit),
         critical.Critical(kit),
+        path.Path(kit),
         labels.Labels(),
         axes.Axes(),
         colorbar.ColorBar(),

@@ -79,7 +79,7 @@ def _raised(frame: Frame, ink: Ink) -> None:
     ]
     for which, a, b in edges:
         marks = [(_with(a, which, at), label) for at, label in axis_ticks(frame, which)]
-        _edge(frame, ink, a, b, marks, words.axis_short(frame.scene, which), middle)
+        _edge(frame, ink, a, b, marks, [words.axis(frame.scene, which), words.axis_short(frame.scene, which)], middle)
     if frame.rise <= 0.02 or abs(frame.view.camera.elevation) > 84:
         return
     # The upright edge that is the leftmost in the picture.
@@ -114,7 +114,7 @@ def _edge(
     a: np.ndarray,
     b: np.ndarray,
     marks: list[tuple[np.ndarray, str]],
-    name: str,
+    names: list[str],
     middle: np.ndarray,
 ) -> None:
     """Ticks outwards from the edge a-b of the floor, and the axis' name along it."""
@@ -143,7 +143,7 @@ def _edge(
             reach = max(reach, 10 * u + abs(out[0]) * width + abs(out[1]) * SIZE * u)
     angle = float(np.degrees(np.arctan2(-along[1], along[0])))
     angle = (angle + 90) % 180 - 90
-    room = length * 0.98
-    shown = name if fonts.width(name, NAME * u) < room else name.split(" ")[0]
+    fitting = [name for name in names if fonts.width(name, NAME * u) < length * 0.8]
+    shown = fitting[0] if fitting else names[-1].split(" ")[0]
     centre = (pa + pb) / 2 + out * (reach + 16 * u)
     ink.text(shown, centre[0], centre[1], NAME * u, theme.text, align=0.5, anchor="middle", angle=angle)

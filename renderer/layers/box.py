@@ -55,11 +55,14 @@ class Box:
         (sx, sy), top, theme, unit = frame.sides, frame.top, frame.theme, frame.unit
         wx, wy = behind(frame)
         faint, strong = [], []
+        bare = not frame.view.layers.base  # a base brings its own lines
         for x, _ in axis_ticks(frame, 0):
-            faint.append(((x, -sy, 0), (x, sy, 0)))
+            if bare:
+                faint.append(((x, -sy, 0), (x, sy, 0)))
             faint.append(((x, wy * sy, 0), (x, wy * sy, top)))
         for y, _ in axis_ticks(frame, 1):
-            faint.append(((-sx, y, 0), (sx, y, 0)))
+            if bare:
+                faint.append(((-sx, y, 0), (sx, y, 0)))
             faint.append(((wx * sx, y, 0), (wx * sx, y, top)))
         for z, _ in height_ticks(frame):
             faint.append(((-sx, wy * sy, z), (sx, wy * sy, z)))

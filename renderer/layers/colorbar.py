@@ -20,7 +20,12 @@ def height(frame: Frame) -> float:
     """Height of the whole block in pixels, 0 where none is drawn."""
     if not frame.view.layers.colorbar or not frame.scale.measured:
         return 0.0
-    return HEAD * frame.unit + _bar_height(frame) + 34 * frame.unit
+    return _head(frame) + _bar_height(frame) + 34 * frame.unit
+
+
+def _head(frame: Frame) -> float:
+    pointed = frame.scale.clip is not None and frame.view.clip_mode == "plateau"
+    return (HEAD + (10.0 if pointed else 0.0)) * frame.unit
 
 
 def _bar_height(frame: Frame) -> float:
@@ -49,7 +54,7 @@ class ColorBar:
 
         x0 = round(panel.x0)
         x1 = x0 + round(BAR[0] * u)
-        y0 = round(panel.y0 + HEAD * u)
+        y0 = round(panel.y0 + _head(frame))
         rows = int(_bar_height(frame))
         y1 = y0 + rows
         entries = np.round((1 - (np.arange(rows) + 0.5) / rows) * 255).astype(int)
@@ -78,9 +83,10 @@ class ColorBar:
                 low = y
         if scale.clip is not None and frame.view.clip_mode == "plateau":
             top = frame.table[255] / 255.0
-            mid = (x0 + x1) / 2
-            ink.glyph(TRIANGLE, (mid, y0 - 8.5 * u), 7 * u, theme.line)
-            ink.glyph(TRIANGLE, (mid, y0 - 8.2 * u), 5.6 * u, (float(top[0]), float(top[1]), float(top[2]), 1.0))
+            middle, r = (x0 + x1) / 2, (x1 - x0 + 2 * w) / 1.732
+            ink.glyph(TRIANGLE, (middle, y0 - w - r / 2), r, theme.line)
+            r -= 2 * w
+            ink.glyph(TRIANGLE, (middle, y0 - 2 * w - r / 2), r, (float(top[0]), float(top[1]), float(top[2]), 1.0))
         if scale.constant:
             ink.text(
                 f"{number(scale.lo * 0.5 + scale.hi * 0.5)} everywhere", panel.x0, y1 + 18 * u, 11.5 * u, theme.muted

@@ -1,6 +1,6 @@
 """Glyphs of critical points, where the surface carries them, and of the lowest measured point.
 
-minimum: ring with a dot      saddle: cross      maximum: diamond      lowest measured point: white diamond, dark rim
+minimum: ring with a dot      saddle: cross      maximum: triangle     lowest measured point: open diamond
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
-from renderer.ink import CROSS, DIAMOND, RING, TRIANGLE, Ink
+from renderer.ink import CROSS, RING, TRIANGLE, Ink
 from renderer.scene import Dirty
 from renderer.theme import Colour, hexa
 
@@ -18,11 +18,15 @@ KINDS = {"minimum": (RING, hexa("ffffff")), "saddle": (CROSS, hexa("ffffff")), "
 RIM = hexa("0b0e13", 0.9)
 
 
-def glyph(ink: Ink, kind: str, at: tuple[float, ...], unit: float) -> None:
-    """A mark with its dark rim, at (x, y[, depth])."""
+def glyph(ink: Ink, kind: str, at: tuple[float, ...], unit: float, on_paper: bool = False) -> None:
+    """A mark with its dark rim, at (x, y[, depth]); `on_paper`, the lowest point is dark with a white rim."""
     if kind == "lowest":
-        ink.glyph(DIAMOND, at, 8.6 * unit, RIM)
-        ink.glyph(DIAMOND, at, 6.2 * unit, hexa("ffffff"))
+        pair = ((4.2, hexa("ffffff")), (2.0, RIM)) if on_paper else ((4.2, RIM), (1.9, hexa("ffffff")))
+        r, rest = 8.4 * unit, tuple(at[2:])
+        ring = [(at[0] + dx * r, at[1] + dy * r, *rest) for dx, dy in ((0, -1), (1, 0), (0, 1), (-1, 0))]
+        for width, colour in pair:
+            for a, b in zip(ring, ring[1:] + ring[:1]):
+                ink.line(a, b, width * unit, colour)
         return
     shape, colour = KINDS[kind]
     grown: Colour = RIM
@@ -66,7 +70,7 @@ class Critical:
         p[:, 2] = frame.pixels(world + frame.projection.eye * 0.05)[:, 2]
         ink = Ink()
         for (kind, _, _), at in zip(marks, p):
-            glyph(ink, kind, tuple(at), frame.unit)
+            glyph(ink, kind, tuple(at), frame.unit, frame.on_paper)
         ctx = self.kit.ctx
         ctx.fbo.depth_mask = False
         for test, opacity in [("<=", 1.0)] if frame.flat else [(">", 0.35), ("<=", 1.0)]:

@@ -1,13 +1,28 @@
-"""The value written along major isolines, in 2d and on raised surfaces seen from above."""
+"""The value written along major isolines, where the picture looks straight down on them."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
+from renderer import fonts, isolines
+from renderer.colormaps import luminance
 from renderer.frame import Frame
 from renderer.ink import Ink
+from renderer.levels import Level
 from renderer.scene import Dirty
+from renderer.theme import Colour, hexa
+from renderer.ticks import number
+
+SIZE = 11.0
+MOST = 14  # labels in a picture
 
 
 class Labels:
+    def __init__(self) -> None:
+        pass
+
     def sync(self, frame: Frame, dirty: Dirty) -> None:
         pass
 
@@ -15,4 +30,80 @@ class Labels:
         pass
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
-        pass
+        view, scene, u = frame.view, frame.scene, frame.unit
+        wanted = view.layers.contours and view.contours.labels and frame.layout.flat and scene.axes is not None
+        if not wanted or not frame.scale.levels or view.camera.zoom < 0.5:
+            return
+        rows, columns = scene.n.shape
+        ends = frame.pixels(np.array([[-frame.sides[0], -frame.sides[1], 0.0], [*frame.sides, 0.0]]))
+        per_cell = ((ends[1, 0] - ends[0, 0]) / (columns - 1), (ends[0, 1] - ends[1, 1]) / (rows - 1))
+        plot = frame.layout.plot
+        for level, place in find(frame, per_cell):
+            x, y = ends[0, 0] + place.x * per_cell[0], ends[0, 1] - place.y * per_cell[1]
+            if not (plot.x0 + 12 * u < x < plot.x1 - 12 * u and plot.y0 + 12 * u < y < plot.y1 - 12 * u):
+                continue
+            angle = math.degrees(math.atan2(place.dy * per_cell[1], place.dx * per_cell[0]))
+            angle = (angle + 90) % 180 - 90
+            colour, halo = _colours(frame, level)
+            ink.text(
+                number(level.value, 3),
+                x,
+                y,
+                SIZE * u,
+                colour,
+                align=0.5,
+                anchor="middle",
+                angle=angle,
+                halo=halo,
+                halo_width=2.6 * u,
+                bold=True,
+            )
+
+
+def find(frame: Frame, per_cell: tuple[float, float]) -> list[tuple[Level, isolines.Place]]:
+    """Labelled levels and their places, at most MOST, apart from each other and from the path and marks."""
+    scene, u = frame.scene, frame.unit
+    refined = isolines.refine(scene.field)
+    chosen = [level for level in frame.scale.levels if level.major] or list(frame.scale.levels)[::3]
+    taken = np.array([(p.x, p.y) for p in _marks(frame)]).reshape(-1, 2) * np.array(per_cell)
+    rows, columns = scene.n.shape
+    out = []
+    units = frame.scale.unit(np.array([level.value for level in chosen], float))
+    for level, unit in list(zip(chosen, units))[:MOST]:
+        room = fonts.width(number(level.value, 3), SIZE * u, True) + 14 * u
+        pieces = isolines.segments(refined, float(unit))
+        place = isolines.places(pieces, per_cell, room, taken, 16 * u, (columns - 1, rows - 1))
+        if place is not None:
+            out.append((level, place))
+            taken = np.concatenate([taken, [[place.x * per_cell[0], place.y * per_cell[1]]]])
+    return out
+
+
+def _marks(frame: Frame) -> list[isolines.Place]:
+    """Grid coordinates of what a label must keep clear of."""
+    scene = frame.scene
+    points: list[tuple[float, float]] = []
+    if frame.view.layers.path and len(scene.path):
+        alpha, beta = scene.path["alpha"], scene.path["beta"]
+        t = np.arange(len(alpha))
+        fine = np.linspace(0, max(len(alpha) - 1, 0), 4 * len(alpha))
+        points += list(zip(np.interp(fine, t, alpha), np.interp(fine, t, beta)))
+    if frame.view.layers.critical:
+        points += [(float(c["alpha"]), float(c["beta"])) for c in scene.critical]
+    if frame.scale.lowest is not None and scene.axes is not None:
+        i, j = frame.scale.lowest
+        points.append((float(scene.axes[0][j]), float(scene.axes[1][i])))
+    if not points:
+        return []
+    x, y = scene.field.grid(np.array([p[0] for p in points]), np.array([p[1] for p in points]))
+    return [isolines.Place(float(a), float(b), 0, 0) for a, b in zip(x, y)]
+
+
+def _colours(frame: Frame, level: Level) -> tuple[Colour, Colour]:
+    """Ink and halo of a label: the line's colour on paper, or dark or light on what it lies on."""
+    unit = float(frame.scale.unit(np.array([level.value]))[0])
+    if not frame.view.layers.surface:
+        return frame.at(unit), frame.theme.paper
+    under = frame.at(unit)
+    dark = bool(luminance(np.array(under[:3])) < 0.16)
+    return (hexa("ffffff") if dark else hexa("0b0e13")), under

@@ -84,7 +84,13 @@ def entries(frame: Frame) -> list[Entry]:
         word = "Highest" if view.metric == "accuracy" else "Lowest"
         at = f"at α = {number(float(scene.axes[0][j]), 3)}, β = {number(float(scene.axes[1][i]), 3)}"
         value = number(float(scene.shown[i, j]), 4)
-        out.append(Entry(lambda ink, x, y: glyph(ink, "lowest", (x, y), u), f"{word} measured point: {value}", (at,)))
+        out.append(
+            Entry(
+                lambda ink, x, y: glyph(ink, "lowest", (x, y), u, frame.on_paper),
+                f"{word} measured point: {value}",
+                (at,),
+            )
+        )
     if scale.clip is not None:
         how = (
             "cut away"
@@ -166,7 +172,7 @@ def _path(frame: Frame) -> list[Entry]:
             Entry(
                 lambda ink, x, y: None,
                 "Path: off this plane",
-                (f"{100 * median:.0f} % of its way leads out of it (median)",),
+                (f"median distance from it {100 * median:.1f} % of the way",),
             )
         )
     if outside and len(path) > 2:

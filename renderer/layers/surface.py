@@ -10,6 +10,7 @@ import moderngl
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
+from renderer.layers import air
 from renderer.scene import Dirty
 
 
@@ -23,6 +24,8 @@ class Surface:
     def scene(self, frame: Frame) -> None:
         layers, ctx = frame.view.layers, self.kit.ctx
         if not (layers.surface or layers.mesh or layers.contours) or not frame.scale.measured:
+            return
+        if air.wanted(frame):
             return
         solid = layers.surface or (layers.mesh and not frame.flat)
         ctx.enable(moderngl.DEPTH_TEST)

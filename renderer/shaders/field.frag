@@ -14,12 +14,13 @@ uniform float shift;
 uniform float a;
 uniform float b;
 uniform float least;  // raw + shift is held above it before the logarithm
+uniform float ceiling;  // unit values are held below it: a spline through 1e6 beside 1 would dip far under the 1
 out vec4 field;
 
 const float SENTINEL = -1e37;
 
 float unit(float r) {
-    return a * (logarithmic ? log2(max(r + shift, least)) * 0.30103 : r) + b;
+    return min(a * (logarithmic ? log2(max(r + shift, least)) * 0.30103 : r) + b, ceiling);
 }
 
 // A measured value; a missing one borrows the mean of valid ones beside it, else of those two away, else 1/2.
