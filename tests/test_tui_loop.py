@@ -93,9 +93,14 @@ while True:
         send(WorkerBegin(job=job, execution=Execution(), total=len(b) * len(parts), meta=SurfaceMeta(samples=N),
                          shares=parts, metrics=METRICS), {"alpha": a, "beta": b})
         send(WorkerPath(job=job, losses=False), {"step": np.arange(2), "alpha": np.zeros(2), "beta": np.ones(2)})
-        cancelled = False
+        cancelled, short_of_memory = False, spec.loss == "memory"
         while True:
             l = receive()
+            if short_of_memory and l.pass_ == 1:
+                short_of_memory = False
+                while sock.poll(20): receive()
+                send(WorkerRestart(job=job, pass_=1, execution=Execution(batch_size=64)))
+                continue
             if isinstance(l, WorkerCancel):
                 cancelled = True
                 break
@@ -166,6 +171,16 @@ def test_surface_is_sealed_with_the_exact_mean_on_a_rectangular_grid(link, tmp_p
     assert arrays["loss"].shape == (4,)
     last = [e for e, _ in events if isinstance(e, JobProgress)][-1]
     assert last.done == last.total == kinds.count(SurfaceRow)
+
+
+def test_pass_begins_again_when_memory_ran_out_and_the_record_says_so(link, tmp_path):
+    spec = SurfaceSpec(plane="p", loss="memory", passes=3, grid=GridSpec(beta=AxisSpec(count=6)))
+    result, events = collect(link, spec, tmp_path)
+    surface = Surface.load(result.file)
+    np.testing.assert_allclose(surface.loss, surface.alpha[None, :] + 10 * surface.beta[:, None] + 1999 / 2)
+    assert np.all(surface.n == 2000)
+    assert surface.meta.execution["batch_size"] == 64
+    assert any(isinstance(e, LogLine) and "memory" in e.text for e, _ in events)
 
 
 def test_refused_job_leaves_the_worker_usable(link, tmp_path):

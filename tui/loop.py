@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from ulid import ULID
@@ -46,6 +47,7 @@ from protocol.messages import (
     WorkerPath,
     WorkerProgress,
     WorkerReady,
+    WorkerRestart,
     WorkerRow,
 )
 from tui.children import ChildError
@@ -216,6 +218,7 @@ def _surface(
     yield SurfaceBegin(surface=surface_id, meta=meta, passes=len(sheet.shares)), axes
     pace = Pace(1.0, time.monotonic())
     ended = False  # the lease without rows is sent
+    facts: dict[str, Any] = {"id": surface_id, "name": job.name or meta.name}
 
     def lease() -> None:
         nonlocal ended
@@ -239,6 +242,15 @@ def _surface(
                 yield SurfaceRow(surface=surface_id, i=message.i, pass_=message.pass_, n=n), shown
                 pace.mark(sheet.weight_done, time.monotonic())
                 yield _rows(job, sheet, pace), {}
+            case WorkerRestart():
+                sheet.restart(message.pass_)
+                ended = False
+                begin = msgspec.structs.replace(begin, execution=message.execution)
+                facts["execution"] = msgspec.to_builtins(message.execution)
+                batch = message.execution.batch_size
+                yield LogLine(job=job.id, level="warning", text=f"memory ran out: going on with batches of {batch}"), {}
+                for _ in range(1 + AHEAD):
+                    lease()
             case WorkerPath():
                 sheet.set_path(arrays)
                 yield PathDone(surface=surface_id, losses=message.losses), arrays
@@ -246,7 +258,7 @@ def _surface(
                 yield JobProgress(job=job.id, done=message.done, total=message.total, note=message.note), {}
             case WorkerDone():
                 seconds = time.monotonic() - started
-                facts: dict[str, Any] = {"id": surface_id, "name": job.name or meta.name, "seconds": round(seconds, 3)}
+                facts["seconds"] = round(seconds, 3)
                 if message.result.cancelled:
                     raise Interrupted(_keep(job, sheet, facts))
                 if message.result.precision_deviation is not None:

@@ -74,15 +74,19 @@ def number_text(value: float) -> str:
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:
-    """`loss 0.61  accuracy 81.2 %`, losses and accuracies first; what takes no place in a line is left out."""
+    """`train loss 0.61, 81.2 %   test loss 0.74, 77.9 %`: loss and accuracy of each split that is known."""
     words = []
-    for name in sorted(metrics, key=lambda n: (n not in ("loss", "train_loss"), n)):
-        label = name.replace("_", " ")
-        if "accuracy" in name:
-            words.append(f"{label} {100 * metrics[name]:.1f} %")
-        elif "loss" in name:
-            words.append(f"{label} {number_text(metrics[name])}")
-    return "  ".join(words)
+    for split in ("train", "test"):
+        if f"{split}_loss" in metrics:
+            accuracy = metrics.get(f"{split}_accuracy", math.nan)
+            share = "" if math.isnan(accuracy) else f", {100 * accuracy:.1f} %"
+            words.append(f"{split} loss {number_text(metrics[f'{split}_loss'])}{share}")
+    return "   ".join(words)
+
+
+def short_metrics(metrics: Mapping[str, float]) -> str:
+    """The same of the test split alone where it is known: what fits at the end of a bar."""
+    return metrics_text({k: v for k, v in metrics.items() if k.startswith("test_")}) or metrics_text(metrics)
 
 
 # ---------------------------------------------------------------- displays
@@ -147,16 +151,6 @@ class Bars:
     def say(self, text: str) -> None:
         """Print above the bars; what is said is data, never markup."""
         self._progress.console.print(Text(text))
-
-
-def short_metrics(metrics: Mapping[str, float]) -> str:
-    """The newest loss and accuracy for the end of a bar: `test loss 0.2134, 97.1 %`; of the test split where known."""
-    split = next((s for s in ("test", "train") if f"{s}_loss" in metrics), None)
-    if split is None:
-        return metrics_text(metrics)
-    words = f"{split} loss {number_text(metrics[f'{split}_loss'])}"
-    accuracy = metrics.get(f"{split}_accuracy")
-    return words if accuracy is None or math.isnan(accuracy) else f"{words}, {100 * accuracy:.1f} %"
 
 
 class Lines:

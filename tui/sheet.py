@@ -29,9 +29,9 @@ class Sheet:
         self.meta: SurfaceMeta = begin.meta or SurfaceMeta()
         self.metrics = begin.metrics
         self.shares = begin.shares
-        order = shares.row_order(len(self.beta))
-        self._todo = deque((i, k) for k in range(len(self.shares)) for i in order)
-        self._sums: list[dict[str, NDArray[np.generic]]] = [{} for _ in self.beta]
+        self._order = shares.row_order(len(self.beta))
+        self._todo = deque((i, k) for k in range(len(self.shares)) for i in self._order)
+        self._parts: list[dict[int, dict[str, NDArray[np.generic]]]] = [{} for _ in self.beta]  # by row, then pass
         self._came = np.zeros((len(self.shares), len(self.beta)), dtype=bool)
         self.path = np.zeros(0, dtype=PATH_DTYPE)
         shape = (len(self.beta), len(self.alpha))
@@ -44,19 +44,31 @@ class Sheet:
 
     def add(self, i: int, pass_: int, n: int, sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
         """Take the sums of row i over the share of `pass_`; the row's derived values so far, each (W,)."""
-        part: dict[str, NDArray[np.generic]] = {**sums, "n": np.array(n, dtype=np.int64)}
-        self._sums[i] = shares.fold([self._sums[i], part])
+        self._parts[i][pass_] = {**sums, "n": np.array(n, dtype=np.int64)}
         self._came[pass_, i] = True
-        derived = shares.values(self._sums[i], self.metrics)
+        return self._derive(i)
+
+    def restart(self, pass_: int) -> None:
+        """Forget what came of this pass and later ones, and lease it again: its batch was halved in the middle."""
+        for i, parts in enumerate(self._parts):
+            for k in [k for k in parts if k >= pass_]:
+                del parts[k]
+            self._derive(i)
+        self._came[pass_:] = False
+        self._todo = deque((i, k) for k in range(pass_, len(self.shares)) for i in self._order)
+
+    def _derive(self, i: int) -> dict[str, NDArray[np.float64]]:
+        parts = self._parts[i]
+        folded = shares.fold(parts[k] for k in sorted(parts))
+        derived = shares.values(folded, self.metrics) if parts else {}
         for name in SHOWN:
-            if name in derived:
-                self._shown[name][i] = derived[name]
+            self._shown[name][i] = derived.get(name, np.nan)
         self._n[i] = self.samples(i)
         return derived
 
     def samples(self, i: int) -> int:
         """Samples that row i has seen so far."""
-        return int(self._sums[i]["n"]) if self._sums[i] else 0
+        return sum(int(part["n"]) for part in self._parts[i].values())
 
     def set_path(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Take the columns of path.csv, each (n,); those that did not come stay NaN."""

@@ -154,7 +154,7 @@ def plane_meta(place: Workspace, plane: str) -> PlaneMeta | None:
     """How a plane was made, as its file says; None where the file is damaged."""
     try:
         said = about(place.plane_file(plane))
-        return msgspec.convert(said.get("meta", said), PlaneMeta)
+        return msgspec.convert(said.get("plane"), PlaneMeta)
     except (InputError, msgspec.ValidationError):
         return None
 
@@ -210,11 +210,11 @@ def surfaces_list(*, common: Common | None = None) -> None:
     """List the surfaces of the workspace, newest last."""
     common = session.common(common)
     place = common.place()
-    rows = []
+    rows: list[tuple[str, Surface | None, dict[str, Any]]] = []
     for name in place.surface_ids():
         try:
-            surface = Surface.load(place.surface_file(name))
-            rows.append((name, surface, summary(surface)))
+            loaded = Surface.load(place.surface_file(name))
+            rows.append((name, loaded, summary(loaded)))
         except InputError:
             rows.append((name, None, {}))
     if common.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -94,7 +95,7 @@ def surface(
     file = out.expanduser().absolute() if out else place.surface_file(job.id)
     if file.suffix != ".npz":
         raise InputError(f"--out: expected a file that ends in .npz, got '{file.name}'")
-    job = loop.Job(**{**vars(job), "file": file})
+    job = dataclasses.replace(job, file=file)
     with folders(file.parent), session.worker(place) as link, progress.display(as_json=common.json) as show:
         result = surface_on(link, job, show, "surface")
     assert result.surface is not None
@@ -117,7 +118,7 @@ def path_address(place: Workspace, text: str) -> str:
 def plane_kind(place: Workspace, plane: str) -> str:
     """`random`, `pca`, ..., as the plane's file says."""
     said = about(place.plane_file(plane) if not looks_like_file(plane) else Path(plane))
-    meta = said.get("meta", said)
+    meta = said.get("plane")
     return str(meta.get("kind", "")) if isinstance(meta, dict) else ""
 
 
