@@ -16,6 +16,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -36,7 +38,16 @@ SUMS = "SHA256SUMS"
 KEEP_RESUME = 2
 MAX_HEADER = 100 * 1024 * 1024  # the safetensors format's own bound
 CHUNK = 1 << 20
-_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
 
 
 def step_file(folder: Path, step: int) -> Path:
@@ -116,13 +127,14 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
             os.fsync(sums.fileno())
         os.replace(tmp, file)
         sync_folder(file.parent)
-    except OSError as e:
-        tmp.unlink(missing_ok=True)
-        raise InputError(f"{file}: cannot write it ({e.strerror or e}): free some space or choose another folder",
-                         code="unavailable") from e  # fmt: skip
-    except BaseException:
-        tmp.unlink(missing_ok=True)
-        raise
+    except (OSError, SafetensorError) as e:
+        why = getattr(e, "strerror", None) or e
+        raise InputError(
+            f"{file}: cannot write it ({why}): free some space or choose another folder", code="unavailable"
+        ) from e
+    finally:
+        with suppress(OSError):  # it is gone, renamed, or its folder never was
+            tmp.unlink()
     return digest
 
 
@@ -222,8 +234,8 @@ class TensorFile:
         entry = self.entries[name]
         item = np.dtype(entry.dtype).itemsize
         direct = out.dtype == np.dtype(entry.dtype) and out.flags.c_contiguous and not entry.bf16
-        raw = out if direct else np.empty(len(out), dtype=entry.dtype)
-        view, at = memoryview(raw).cast("B"), entry.start + first * item
+        raw: NDArray[Any] = out if direct else np.empty(len(out), dtype=entry.dtype)
+        view, at = raw.view(np.uint8).data, entry.start + first * item
         while len(view):
             got = os.preadv(self._fd, [view], at)
             if got == 0:

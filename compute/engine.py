@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -32,8 +33,7 @@ from protocol.shares import Share, partitions
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 DEFAULT_BATCH = 256
-# What calibration tries, largest first; all divide or hold whole partitions.
-CANDIDATES = (512, 256, 128, 64)
+CANDIDATES = (64, 128, 256, 512)  # batch sizes that calibration tries
 
 
 def per_sample(loss: Callable[..., Any]) -> Loss:
@@ -41,7 +41,7 @@ def per_sample(loss: Callable[..., Any]) -> Loss:
     if isinstance(loss, nn.Module):
         if hasattr(loss, "reduction"):
             loss = copy.copy(loss)
-            loss.reduction = "none"
+            setattr(loss, "reduction", "none")  # noqa: B010 - a Module's attribute, which no type checker knows
         return loss
     try:
         takes = "reduction" in inspect.signature(loss).parameters
@@ -61,6 +61,7 @@ class Engine:
     """A model that moves over a plane, its data resident; gives the sums of any row over any share.
 
     `x`, `y` are in measuring order (see samples.order); `origin`, `delta`, `eta` are vectors (P,) in theta order.
+    What `execution` leaves open is chosen by a fixed rule, or, with `calibrate`, by timing a few forward passes.
     Use it inside `execution.applied`. The caller's model is only read.
     """
 
@@ -81,6 +82,7 @@ class Engine:
         calibration: Tensor | None,
         precision: Precision,
         execution: Execution,
+        calibrate: bool = False,
     ) -> None:
         assert execution.device is not None
         self.device = torch.device(execution.device)
@@ -99,19 +101,24 @@ class Engine:
                 raise InputError("calibration: expected at least 2 samples to estimate the running statistics from")
             calibration = calibration.to(self.device, dtype if calibration.is_floating_point() else None)
             edges = partitions(len(calibration))
-            self._calibration_batches = [calibration[a:b] for a, b in zip(edges[:-1], edges[1:])]
+            self._calibration_batches = [calibration[a:b] for a, b in itertools.pairwise(edges)]
         self._source = (model, buffers, (origin, delta, eta))
+        self._twin: Engine | None = None
+        if not calibrate:
+            execution = self._by_rule(execution)
         self.execution = execution
         self._build(bool(execution.channels_last))
         with torch.inference_mode(), self._arithmetic():
             self._move(0.0, 0.0)
             self.metrics = self._probe(metrics)
-        self.execution = self._calibrated(execution)
+        if calibrate:
+            self.execution = self._calibrated(execution)
 
     # ------------------------------------------------------------ set-up
 
     def _build(self, channels_last: bool) -> None:
         """The moving copy and the arranged vectors for one memory layout."""
+        self._channels_last = channels_last
         model, buffers, vectors = self._source
         self.moving = MovableModel(model, self.layout, self.device, channels_last=channels_last)
         self.moving.set_buffers(buffers)
@@ -157,48 +164,59 @@ class Engine:
         chosen = registry.choose(names, output, y) if isinstance(output, Tensor) else registry.choose((), x, y)
         return chosen
 
+    def _by_rule(self, execution: Execution) -> Execution:
+        """Batch size and memory layout without a measurement, so that two calls of the library give the same bits."""
+        return msgspec.structs.replace(
+            execution,
+            batch_size=execution.batch_size or DEFAULT_BATCH,
+            channels_last=self._x.ndim == 4 if execution.channels_last is None else execution.channels_last,
+        )
+
     def _calibrated(self, execution: Execution) -> Execution:
         """Choose batch size and memory layout, where they are open, by timing a few forward passes at theta*.
 
         The choice goes into the record, because the last bits depend on it.
         """
-        batch, layout = execution.batch_size, execution.channels_last
+        sizes = [execution.batch_size] if execution.batch_size else sorted({min(c, len(self._x)) for c in CANDIDATES})
         if self.batch_norm == "batch":
-            batch = int(np.diff(self._edges).max())
+            sizes = [int(np.diff(self._edges).max())]
+        layouts = (
+            [execution.channels_last] if execution.channels_last is not None else [False, True][: 1 + self._images]
+        )
         timed: dict[tuple[int, bool], float] = {}
-        layouts = [layout] if layout is not None else [True, False] if self._images else [False]
-        sizes = [batch] if batch else sorted({min(c, len(self._x)) for c in CANDIDATES}, reverse=True)
-        if len(layouts) * len(sizes) > 1:
-            for last in layouts:
-                if last != bool(self.execution.channels_last):
-                    self._build(last)
-                    self.execution = msgspec.structs.replace(self.execution, channels_last=last)
-                with torch.inference_mode(), self._arithmetic():
-                    self._move(0.0, 0.0)
-                    for size in sizes:
-                        try:
-                            timed[size, last] = self._seconds(size) / size
-                        except torch.OutOfMemoryError:
-                            continue
-            if not timed:
-                raise InputError(f"memory: {self.device} holds not even a batch of {sizes[-1]}: use a smaller batch size")
-            batch, layout = min(timed, key=lambda k: timed[k])
-        if layout != bool(self.execution.channels_last):
-            self._build(bool(layout))
-        return msgspec.structs.replace(execution, batch_size=batch or sizes[0], channels_last=bool(layouts[0] if layout is None else layout))
+        for layout in layouts:
+            self._lay_out(layout)
+            for size in sizes if len(layouts) * len(sizes) > 1 else ():
+                try:
+                    timed[size, layout] = self._seconds(size) / size
+                except torch.OutOfMemoryError:
+                    break  # a larger one will not fit either
+        if not timed and len(layouts) * len(sizes) > 1:
+            raise InputError(f"memory: {self.device} holds not even a batch of {sizes[0]}: use a smaller batch size")
+        batch, layout = min(timed, key=lambda k: timed[k]) if timed else (sizes[0], layouts[0])
+        self._lay_out(layout)
+        return msgspec.structs.replace(execution, batch_size=batch, channels_last=layout)
+
+    def _lay_out(self, channels_last: bool) -> None:
+        """Bring the copy and the data into a memory layout, at theta*."""
+        if channels_last != self._channels_last:
+            self._build(channels_last)
+        with torch.inference_mode(), self._arithmetic():
+            self._move(0.0, 0.0)
 
     def _seconds(self, size: int) -> float:
         """The best of three forward passes over one batch, after one that warms up."""
         best = float("inf")
-        for k in range(4):
-            self._wait()
-            begun = time.perf_counter()
-            self.model(self._x[:size])
-            self._wait()
-            took = time.perf_counter() - begun
-            best = min(best, took) if k else best
-            if took > 1.0 and k:
-                break
+        with torch.inference_mode(), self._arithmetic():
+            for k in range(4):
+                self._wait()
+                begun = time.perf_counter()
+                self.model(self._x[:size])
+                self._wait()
+                took = time.perf_counter() - begun
+                best = min(best, took) if k else best
+                if took > 1.0 and k:
+                    break
         return best
 
     def _wait(self) -> None:
@@ -257,11 +275,12 @@ class Engine:
         return dict(zip(names, total.tolist())) | {"n": float(len(self._x))}
 
     def _frozen_twin(self) -> Engine:
-        """The same engine under the policy `frozen`, sharing the data."""
-        twin: Engine = copy.copy(self)
-        twin.batch_norm = "frozen"
-        twin._build(bool(self.execution.channels_last))
-        return twin
+        """The same engine under the policy `frozen`, sharing the data; made when it is first asked for."""
+        if self._twin is None:
+            self._twin = copy.copy(self)
+            self._twin.batch_norm = "frozen"
+            self._twin._build(self._channels_last)
+        return self._twin
 
     def _move(self, alpha: float, beta: float) -> None:
         self.moving.place(self._origin, self._delta, self._eta, alpha, beta)
@@ -272,7 +291,7 @@ class Engine:
         """Batches [a, b) of a share: partitions under `batch`, else batches of the execution's size."""
         if self.batch_norm == "batch":
             inside = self._edges[(self._edges >= share.start) & (self._edges <= share.stop)]
-            yield from ((int(a), int(b)) for a, b in zip(inside[:-1], inside[1:]))
+            yield from ((int(a), int(b)) for a, b in itertools.pairwise(inside))
             return
         size = self.execution.batch_size or DEFAULT_BATCH
         for a in range(share.start, share.stop, size):

@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
     """What the numbers depend on besides the inputs."""
     return {
         "thalweg.numerics": str(NUMERICS),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a subclass of str that no codec knows
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

@@ -64,7 +64,7 @@ def random_plane(
     ignore: `bias_bn` sets the direction to zero in biases and batch-norm scale and shift; `nothing`.
     orthogonal: Gram-Schmidt of eta against delta. Raises InputError for an unknown name or weights that are not finite.
     """
-    options = dict(seed=seed, normalize=normalize, ignore=ignore, orthogonal=orthogonal)
+    options = {"seed": seed, "normalize": normalize, "ignore": ignore, "orthogonal": orthogonal}
     return finish(make_plane("random", model, [model.state_dict()], options, origin="model"))
 
 
@@ -74,7 +74,7 @@ def pca_plane(model: nn.Module, checkpoints: Sequence[CheckpointSource], *, cent
     checkpoints: state dicts or safetensors paths, first to last; the last is theta_n, the plane's origin. At least 4
     (3 with `centre=False`). Peak memory above the model: three vectors of length P and 64 MiB, however many there are.
     """
-    return finish(make_plane("pca", model, checkpoints, dict(centre=centre)))
+    return finish(make_plane("pca", model, checkpoints, {"centre": centre}))
 
 
 def make_plane(
@@ -302,9 +302,7 @@ class Kept:
         self.metrics = metrics
         self.parts: list[dict[int, dict[str, NDArray[Any]]]] = [{} for _ in range(height)]
         self.n = np.zeros(height, dtype=np.int64)
-        self.values = {
-            name: np.full((height, width), np.nan) for m in metrics for name in m.values
-        }
+        self.values = {name: np.full((height, width), np.nan) for m in metrics for name in m.values}
 
     def add(self, i: int, k: int, sums: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
         """Take the sums of row i in pass k; gives the row's values over all passes so far."""
@@ -366,12 +364,13 @@ class Session:
         seed: int = 0,
         precision: Precision = "fp32",
         execution: Execution = Execution(),  # noqa: B008 - frozen
+        calibrate: bool = False,
         split: str = "",
     ) -> None:
         try:  # the same names and bounds as a surface job's
             msgspec.convert(
-                dict(kind="surface", plane="", batch_norm=batch_norm, precision=precision, limit=limit, seed=seed,
-                     calibration=calibration_size),
+                {"kind": "surface", "plane": "", "batch_norm": batch_norm, "precision": precision, "limit": limit,
+                 "seed": seed,                      "calibration": calibration_size},
                 SurfaceSpec,
             )  # fmt: skip
         except msgspec.ValidationError as e:
@@ -380,8 +379,8 @@ class Session:
         layout = Layout.of(model)
         if layout.names != plane.layout.names or layout.shapes != plane.layout.shapes:
             raise InputError(
-                f"plane: expected one of this model ({layout.size} parameters), got one of {plane.layout.size} parameters "
-                "in other tensors: make the plane from the model that you measure"
+                f"plane: expected one of this model ({layout.size} parameters), got one of {plane.layout.size} "
+                "parameters in other tensors: make the plane from the model that you measure"
             )
         execution = run.fix(execution)
         assert execution.device is not None
@@ -393,7 +392,7 @@ class Session:
         calibrating = None
         if batch_norm == "recalibrate":
             calibrating = source.x[order(source.y, min(calibration_size, len(source)), seed)]
-        self._build = lambda precision, execution: Engine(
+        self._build = lambda precision, execution, calibrate=False: Engine(
             model,
             layout,
             origin=plane.origin,
@@ -408,9 +407,10 @@ class Session:
             calibration=calibrating,
             precision=precision,
             execution=execution,
+            calibrate=calibrate,
         )
         with run.applied(execution, precision):
-            self.engine = self._build(precision, execution)
+            self.engine = self._build(precision, execution, calibrate)
         self.samples = len(index)
         self.meta = SurfaceMeta(
             plane=plane.meta,
@@ -462,7 +462,9 @@ class Session:
     def schedule(self, passes: Passes) -> list[Share]:
         """The shares of the passes. `recalibrate` is measured in one."""
         if isinstance(passes, bool) or not (passes == "grow" or (isinstance(passes, int) and passes >= 1)):
-            raise InputError(f"passes: expected 'grow' or a whole number of at least 1, got {passes!r}", path="$.passes")
+            raise InputError(
+                f"passes: expected 'grow' or a whole number of at least 1, got {passes!r}", path="$.passes"
+            )
         if self.meta.batch_norm == "recalibrate":
             passes = 1
         return shares(self.samples, passes)
@@ -481,7 +483,9 @@ class Session:
                 code="unavailable",
             )
         if size == 1:
-            raise InputError("memory: not even one sample fits: use a smaller model or another device", code="unavailable")
+            raise InputError(
+                "memory: not even one sample fits: use a smaller model or another device", code="unavailable"
+            )
         self.engine.execution = msgspec.structs.replace(self.engine.execution, batch_size=size // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -508,7 +512,9 @@ class Session:
         self, checkpoints: Sequence[Checkpoint], path: NDArray[np.void]
     ) -> Generator[tuple[int, int], None, NDArray[np.void]]:
         """A copy of the path with its three losses (math.md, "Path"): `loss_plane` at (alpha, beta), `loss_weights` at
-        theta_i under the surface's batch-norm policy, `loss_true` at theta_i with its own buffers. Yields (done, total)."""
+        theta_i under the surface's batch-norm policy, `loss_true` at theta_i with its own buffers.
+
+        Yields (done, total)."""
         out = path.copy()
         share = Share(0, self.samples)
         for k, c in enumerate(checkpoints):
@@ -553,7 +559,9 @@ def project(
                 f"loss: the surface was measured with '{meta.loss}', expected the same here, got '{loss_name(loss)}': "
                 "pass loss="
             )
-        known = msgspec.convert({"device": device, **meta.execution, **({"device": device} if device else {})}, Execution)
+        known = msgspec.convert(
+            {"device": device, **meta.execution, **({"device": device} if device else {})}, Execution
+        )
         session = Session(
             model,
             read(data),

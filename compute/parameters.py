@@ -163,7 +163,7 @@ class MovableModel:
             else:
                 view = piece.view(shape)
             named[name].data = view
-        self._state = {name: value for name, value in self.model.state_dict(keep_vars=True).items()}
+        self._state = dict(self.model.state_dict(keep_vars=True).items())
 
     def arrange(self, theta: Tensor) -> Tensor:
         """A vector (P,) in theta order, as a new one on the device in this copy's own order."""

@@ -55,7 +55,7 @@ def content_hash(layout: Layout, vectors: Sequence[Tensor], buffers: Mapping[str
     digest = hashlib.sha256()
     digest.update(json.dumps([layout.names, layout.shapes, str(layout.dtype)]).encode())
     for vector in vectors:
-        digest.update(memoryview(vector.contiguous().numpy()).cast("B"))
+        digest.update(vector.contiguous().numpy().view(np.uint8).data)
     for name in sorted(buffers):
         digest.update(name.encode())
         digest.update(buffers[name].contiguous().numpy().tobytes())

@@ -59,7 +59,9 @@ class Resident:
             self._model = (key, recipes.build_model(structure, roots=self.roots))
         return self._model[1]
 
-    def data(self, recipe: Recipe, split: datasets.Split, limit: int | None = None, seed: int = 0) -> datasets.TensorData:
+    def data(
+        self, recipe: Recipe, split: datasets.Split, limit: int | None = None, seed: int = 0
+    ) -> datasets.TensorData:
         """A split of the recipe's data set, kept for the next job."""
         key = (recipe.dataset, recipe.image_size, recipe.model, split, limit, seed if limit else 0)
         if key not in self._data:
@@ -107,8 +109,8 @@ class Resident:
             theta = self.workspace.checkpoint(spec.origin)
             if many and trajectory and trajectory[-1] != theta:
                 raise InputError(
-                    f"origin: a {spec.direction} plane lies through the last checkpoint of its trajectory, got another: "
-                    "leave the origin out, or end the trajectory there",
+                    f"origin: a {spec.direction} plane lies through the last checkpoint of its trajectory, got "
+                    "another: leave the origin out, or end the trajectory there",
                     path="$.origin",
                 )
         elif trajectory:
@@ -116,7 +118,9 @@ class Resident:
         else:
             raise InputError("origin: expected a checkpoint or a trajectory, got neither: name a run", path="$.origin")
         if many and not trajectory:
-            raise InputError(f"trajectory: a {spec.direction} plane needs one, got none: name a run", path="$.trajectory")
+            raise InputError(
+                f"trajectory: a {spec.direction} plane needs one, got none: name a run", path="$.trajectory"
+            )
         about = TensorFile(theta, check_hash=False)
         recipe = spec.recipe
         if recipe is None:
@@ -142,8 +146,8 @@ class Resident:
 
     # ------------------------------------------------------------ surface
 
-    def session(self, spec: SurfaceSpec, execution: Execution) -> tuple[Session, list[Checkpoint]]:
-        """Everything that a surface job measures with, and the opened checkpoints of its path."""
+    def session(self, spec: SurfaceSpec, execution: Execution) -> tuple[Session, SurfaceMeta, list[Checkpoint]]:
+        """What a surface job measures with, what is recorded of it, and the opened checkpoints of its path."""
         file = self.workspace.plane(spec.plane)
         about = read_about(file)
         if about.recipe is None:
@@ -174,22 +178,18 @@ class Resident:
             seed=spec.seed,
             precision=spec.precision,
             execution=execution,
+            calibrate=True,
             split=spec.split,
         )
-        self._recipe = recipe
-        return session, opened
-
-    def surface_meta(self, spec: SurfaceSpec, session: Session, passes: int) -> SurfaceMeta:
-        """The session's record with what the recipe and the spec add."""
-        return msgspec.structs.replace(
+        meta = msgspec.structs.replace(
             session.meta,
-            model=self._recipe.model,
-            model_options=self._recipe.model_options,
-            data=self._recipe.dataset,
+            model=recipe.model,
+            model_options=recipe.model_options,
+            data=recipe.dataset,
             passes=str(spec.passes),
-            passes_done=0,
             execution=session.recorded(),
         )
+        return session, meta, opened
 
 
 def _samples(data: datasets.TensorData) -> Samples:

@@ -19,7 +19,9 @@ from compute.checkpoints import Checkpoint
 BUDGET = 40 * 1024 * 1024  # bytes of blocks held at once; with the libraries' own work space, under 64 MiB
 
 
-def displacements(points: Sequence[Checkpoint], reference: Checkpoint | Tensor) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
+def displacements(
+    points: Sequence[Checkpoint], reference: Checkpoint | Tensor
+) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
     """(a, b, D): the columns [a, b) of the matrix with rows theta_i - reference, float64 (n, b - a), piece by piece."""
     layout = points[0].layout
     single = np.float64 if layout.dtype == torch.float64 else np.float32

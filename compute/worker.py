@@ -17,7 +17,6 @@ import threading
 import time
 import traceback
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,9 +151,9 @@ class Worker:
             self.send(WorkerProgress(job=job, done=done, total=total, note=note))
 
     def _do(self, job: WorkerJob) -> None:
-        from compute.resident import Resident
-
         import torch
+
+        from compute.resident import Resident
 
         self.leases.clear()
         self._told = 0.0
@@ -176,7 +175,8 @@ class Worker:
             self.send(WorkerFail(job=job.job, code=e.code, msg=e.msg, path=e.path))
         except (torch.OutOfMemoryError, MemoryError) as e:
             traceback.print_exc()
-            line = f"memory: the job does not fit ({str(e).splitlines()[0] if str(e) else 'no memory left'}): use a smaller batch size or model"
+            why = (str(e).splitlines() or ["none left"])[0]
+            line = f"memory: the job does not fit ({why}): use a smaller batch size or model"
             self.send(WorkerFail(job=job.job, code="unavailable", msg=line))
         except Stopped:
             raise
@@ -256,7 +256,7 @@ class Worker:
 
         from compute.landscape import coordinates, finish
 
-        session, checkpoints = resident.session(spec, job.execution)
+        session, meta, checkpoints = resident.session(spec, job.execution)
         plane = session.plane
         path = np.zeros(0, PATH_DTYPE)
         if checkpoints:
@@ -268,7 +268,7 @@ class Worker:
                 job=job.job,
                 execution=session.engine.execution,
                 total=len(beta) * len(shares),
-                meta=resident.surface_meta(spec, session, len(shares)),
+                meta=meta,
                 shares=tuple(shares),
                 metrics=tuple(session.declarations),
             ),
@@ -292,9 +292,7 @@ class Worker:
                 except torch.OutOfMemoryError:
                     session.halve_batch()
                     self.leases.clear()
-                    self.send(
-                        WorkerRestart(job=job.job, pass_=lease.pass_, execution=session.engine.execution)
-                    )
+                    self.send(WorkerRestart(job=job.job, pass_=lease.pass_, execution=session.engine.execution))
             deviation = session.deviation(alpha, beta)
             if len(path):
                 steps = session.path_losses(checkpoints, path)
@@ -334,9 +332,7 @@ def main() -> None:
     from compute.execution import choose_device, versions
 
     try:
-        worker.send(
-            WorkerReady(device=choose_device(None).type, threads=torch.get_num_threads(), versions=versions())
-        )
+        worker.send(WorkerReady(device=choose_device(None).type, threads=torch.get_num_threads(), versions=versions()))
         worker.serve()
     except Stopped:
         pass

@@ -1,4 +1,4 @@
-"""Addresses into a workspace folder: `RUN@last` to a checkpoint's file, a run to its trajectory, a hash to its plane."""
+"""Addresses into a workspace folder: `RUN@last` to a checkpoint's file, a run to its trajectory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def unique(what: str, given: str, known: Iterable[str]) -> str:
     if near:
         raise InputError(f"{what} '{given}' is ambiguous: it could be {', '.join(near)}", code="ambiguous")
     have = f"the last are {', '.join(i[-6:] for i in ids[-5:])}" if ids else f"there is no {what} yet"
-    raise InputError(f"{what} '{given}': expected a {what} of this workspace or a file, found none; {have}", code="not_found")
+    raise InputError(
+        f"{what} '{given}': expected a {what} of this workspace or a file, found none; {have}", code="not_found"
+    )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def encode(message: msgspec.Struct, arrays: Arrays | None = None) -> list[bytes]:
-    """The frames of a message and its arrays. Raises InputError (`too_large`, `bad_request`) before anything is sent."""
+    """The frames of a message and its arrays. Raises InputError (`too_large`, `bad_request`) before it is sent."""
     header: dict[str, Any] = msgspec.to_builtins(message)
     buffers: list[bytes] = []
     if arrays:
@@ -68,7 +68,9 @@ def decode(frames: Sequence[bytes | memoryview], type: type[T] | Any) -> tuple[T
     `bad_request` with the JSON path for a wrong shape or type.
     """
     if not frames or len(frames) > 1 + MAX_BUFFERS:
-        raise InputError(f"message: expected a header and at most {MAX_BUFFERS} buffers, got {len(frames)} frames", code="bad_frame")
+        raise InputError(
+            f"message: expected a header and at most {MAX_BUFFERS} buffers, got {len(frames)} frames", code="bad_frame"
+        )
     if len(frames[0]) > MAX_HEADER:
         raise InputError(f"message: header of {len(frames[0])} bytes, expected at most {MAX_HEADER}", code="bad_frame")
     try:
@@ -94,7 +96,8 @@ def decode(frames: Sequence[bytes | memoryview], type: type[T] | Any) -> tuple[T
             raise InputError(f"message: buffer '{buf.name}' has dtype {buf.dtype}, expected one of {sorted(DTYPES)}")
         if any(s < 0 for s in buf.shape) or math.prod(buf.shape) * np.dtype(buf.dtype).itemsize != len(frame):
             raise InputError(
-                f"message: buffer '{buf.name}' of {len(frame)} bytes does not fill shape {list(buf.shape)} of {buf.dtype}"
+                f"message: buffer '{buf.name}' of {len(frame)} bytes does not fill shape {list(buf.shape)} "
+                f"of {buf.dtype}"
             )
         arrays[buf.name] = np.frombuffer(frame, dtype=buf.dtype).reshape(buf.shape)
     return message, arrays

@@ -108,7 +108,7 @@ class Surface:
     accuracy: NDArray[np.float64]
     sem: NDArray[np.float64]
     n: NDArray[np.int64]
-    meta: SurfaceMeta = SurfaceMeta()
+    meta: SurfaceMeta = field(default_factory=SurfaceMeta)
     path: NDArray[np.void] = field(default_factory=_empty_path)
     critical: NDArray[np.void] = field(default_factory=_empty_critical)
 
@@ -148,7 +148,7 @@ class Surface:
         if len(self.critical):
             arrays["critical"] = self.critical
         with replacing(file) as out:
-            np.savez_compressed(out, **arrays)
+            np.savez_compressed(out, **arrays)  # type: ignore[arg-type]  # its stub knows one keyword
         return Path(file)
 
     @classmethod
@@ -212,7 +212,7 @@ def replacing(file: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     target = Path(file)
     tmp = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        out = open(tmp, "wb")
+        out = open(tmp, "wb")  # noqa: SIM115 - closed by the `with` below; only opening is refused in a sentence here
     except OSError as e:
         raise InputError(
             f"{target}: cannot write there ({e.strerror}): choose another folder", code="unavailable"

@@ -52,7 +52,7 @@ def partitions(samples: int) -> NDArray[np.int64]:
     partition before it (batch norm cannot take statistics of one sample)."""
     if samples < 1:
         raise InputError(f"data: expected at least 1 sample, got {samples}")
-    edges = list(range(0, samples, PARTITION)) + [samples]
+    edges = [*list(range(0, samples, PARTITION)), samples]
     if len(edges) > 2 and edges[-1] - edges[-2] == 1:
         del edges[-2]
     return np.array(edges, dtype=np.int64)
@@ -95,7 +95,7 @@ def fold(parts: Iterable[Sums]) -> dict[str, NDArray[np.generic]]:
 
 def values(sums: Sums, metrics: Iterable[MetricDecl]) -> dict[str, NDArray[np.float64]]:
     """The published values of one row from its folded sums (math.md, "Loss"): mean = S / n,
-    s^2 = max(0, (Q - S^2 / n) / (n - 1)), sem = s / sqrt(n); NaN where n is too small. Non-finite sums stay as they are."""
+    s^2 = max(0, (Q - S^2 / n) / (n - 1)), sem = s / sqrt(n); NaN where n is too small. Non-finite sums stay."""
     n = float(sums["n"])
     out: dict[str, NDArray[np.float64]] = {}
     with np.errstate(all="ignore"):

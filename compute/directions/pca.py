@@ -1,4 +1,4 @@
-"""The plane of the two leading principal components of a trajectory (Li et al. 2018, section 7.2), exact and out of core.
+"""The plane of a trajectory's two leading principal components (Li et al. 2018, section 7.2), exact, out of core.
 
 M has rows theta_i - theta_n, i = 0..n-1. scikit-learn's PCA centres M (`centre=True`); the formula as written does not
 (`centre=False`). The n x n Gram matrix is summed in float64 from the checkpoints block by block, its two leading
@@ -39,8 +39,9 @@ def make(
     n, need = len(checkpoints) - 1, 3 if options.centre else 2
     if n < need:
         raise InputError(
-            f"trajectory: expected at least {need + 1} checkpoints for a {'centred' if options.centre else 'plain'} PCA, "
-            f"got {len(checkpoints)}: train for more epochs or save checkpoints more often"
+            f"trajectory: expected at least {need + 1} checkpoints for a "
+            f"{'centred' if options.centre else 'plain'} PCA, got {len(checkpoints)}: train for more epochs or save "
+            "checkpoints more often"
         )
     total = 3 * layout.size
     last = checkpoints[-1]
@@ -56,10 +57,11 @@ def make(
     centred = centre(product) if options.centre else product
     values, vectors = scipy.linalg.eigh(centred, subset_by_index=[n - 2, n - 1])
     values, vectors = values[::-1], vectors[:, ::-1]
-    if not values[0] > 0 or values[1] <= DEGENERATE * values[0]:
+    second = max(0.0, float(values[1] / values[0])) if values[0] > 0 else 0.0
+    if second <= DEGENERATE:
         raise InputError(
             "trajectory: its checkpoints lie on a line (or a point): expected a second direction, found a second "
-            f"eigenvalue of {max(0.0, float(values[1] / values[0] if values[0] > 0 else 0)):.1e} of the first: use more checkpoints or a random plane"
+            f"eigenvalue of {second:.1e} of the first: use more checkpoints or a random plane"
         )
     weights = vectors / np.sqrt(values)
     if options.centre:

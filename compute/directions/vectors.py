@@ -22,9 +22,7 @@ class Directions:
 
 def dot(a: Tensor, b: Tensor) -> float:
     """<a, b> of two vectors, summed in float64 without a float64 copy of either."""
-    return sum(
-        float(torch.dot(x.double(), y.double())) for x, y in zip(torch.split(a, BLOCK), torch.split(b, BLOCK))
-    )
+    return sum(float(torch.dot(x.double(), y.double())) for x, y in zip(torch.split(a, BLOCK), torch.split(b, BLOCK)))
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

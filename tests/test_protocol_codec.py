@@ -1,0 +1,93 @@
+"""What is sent is what arrives; what is not a message is refused in a sentence and goes no further."""
+
+from __future__ import annotations
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol import codec
+from protocol.errors import InputError
+from protocol.messages import FromWorker, SurfaceSpec, ToWorker, WorkerJob, WorkerRow
+
+ROW = WorkerRow(job="J", i=3, pass_=1, n=512)
+
+
+def test_a_message_and_its_arrays_round_trip() -> None:
+    arrays = {"loss_sum": np.array([1.5, np.nan, np.inf]), "correct": np.arange(3, dtype="<i4")}
+    message, got = codec.decode(codec.encode(ROW, arrays), FromWorker)
+    assert message == ROW
+    assert {k: v.dtype for k, v in got.items()} == {k: v.dtype for k, v in arrays.items()}
+    np.testing.assert_array_equal(got["loss_sum"], arrays["loss_sum"])
+
+
+def test_a_spec_inside_a_message_keeps_its_type_and_defaults() -> None:
+    job = WorkerJob(job="J", spec=SurfaceSpec(plane="p", limit=10), workspace="/w")
+    message, _ = codec.decode(codec.encode(job), ToWorker)
+    assert message == job
+
+
+def test_unknown_fields_are_ignored() -> None:
+    header = msgpack.unpackb(codec.encode(ROW)[0]) | {"tomorrow": 1}
+    assert codec.decode([msgpack.packb(header)], FromWorker)[0] == ROW
+
+
+@pytest.mark.parametrize(
+    ("header", "code", "path"),
+    [
+        ({"t": "wrk.row", "i": 1, "pass_": 0, "n": 1}, "bad_request", None),
+        ({"t": "wrk.row", "job": 7, "i": 1, "pass_": 0, "n": 1}, "bad_request", "$.job"),
+        ({"t": "nope"}, "unknown_command", "$.t"),
+        ({"no": "tag"}, "bad_frame", None),
+        ([1, 2], "bad_frame", None),
+        (
+            {"t": "wrk.job", "job": "J", "workspace": "/w", "spec": {"kind": "train", "recipe": {"lr": -1.0}}},
+            "bad_request",
+            "$.spec.recipe.lr",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_header_gets_its_code_and_path(header: object, code: str, path: str | None) -> None:
+    union = ToWorker if isinstance(header, dict) and header.get("t") == "wrk.job" else FromWorker
+    with pytest.raises(InputError) as e:
+        codec.decode([msgpack.packb(header)], union)
+    assert (e.value.code, e.value.path) == (code, path)
+
+
+@given(st.lists(st.binary(max_size=200), max_size=12))
+def test_garbage_is_refused_and_nothing_else(frames: list[bytes]) -> None:
+    with pytest.raises(InputError):
+        codec.decode(frames, FromWorker)
+
+
+@given(st.data())
+def test_a_mutated_message_is_refused_or_still_typed(data: st.DataObject) -> None:
+    frames = codec.encode(ROW, {"loss_sum": np.arange(4.0)})
+    header = bytearray(frames[0])
+    for _ in range(data.draw(st.integers(1, 4))):
+        header[data.draw(st.integers(0, len(header) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        message, _ = codec.decode([bytes(header), *frames[1:]], FromWorker)
+    except InputError:
+        return
+    assert type(message).__module__ == "protocol.messages"
+
+
+def test_a_buffer_that_does_not_fill_its_shape_is_refused() -> None:
+    header, buffer = codec.encode(ROW, {"loss_sum": np.arange(4.0)})
+    for frames in ([header], [header, buffer[:-8]], [header, buffer, buffer]):
+        with pytest.raises(InputError):
+            codec.decode(frames, FromWorker)
+
+
+def test_what_is_too_large_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(InputError, match="at most 8 arrays"):
+        codec.encode(ROW, {str(k): np.zeros(1) for k in range(9)})
+    with pytest.raises(InputError, match="pieces"):
+        codec.encode(ROW, {"x": np.zeros(codec.MAX_FRAME // 8 + 1)})
+    with pytest.raises(InputError, match="header"):
+        codec.encode(WorkerRow(job="J" * codec.MAX_HEADER, i=0, pass_=0, n=0))
+    with pytest.raises(InputError, match="dtype"):
+        codec.encode(ROW, {"x": np.zeros(1, dtype="<f2")})
