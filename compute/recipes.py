@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +28,18 @@ def check(recipe: Recipe, *, device: torch.device | str = "cpu", train_samples: 
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `$")
         where = where.rstrip("`")
-        text = f"recipe{where}: {text[0].lower()}{text[1:]}"
+        got = getattr(recipe, where.lstrip("."), None)
+        text = f"recipe{where}: {text[0].lower()}{text[1:]}, got {got}"
         raise InputError(text, path=f"$.recipe{where}") from None
     for name in ("lr", "weight_decay", "momentum"):
         if not math.isfinite(getattr(recipe, name)):
             raise InputError(
                 f"recipe.{name}: expected a finite number, got {getattr(recipe, name)}", path=f"$.recipe.{name}"
             )
-    data = datasets.entry(recipe.dataset)
+    with at("$.recipe.dataset"):
+        data = datasets.entry(recipe.dataset)
+    with at("$.recipe.model"):
+        models.entry(recipe.model)
     models.check(
         recipe.model,
         in_channels=data.channels,
@@ -58,10 +63,17 @@ def check(recipe: Recipe, *, device: torch.device | str = "cpu", train_samples: 
             f"got {recipe.batch_size:,}: choose a smaller batch",
             path="$.recipe.batch_size",
         )
-    try:
+    with at("$.recipe.precision"):
         execution.check_precision(recipe.precision, torch.device(device))
+
+
+@contextlib.contextmanager
+def at(path: str) -> Iterator[None]:
+    """An InputError raised inside names this field."""
+    try:
+        yield
     except InputError as error:
-        raise InputError(f"recipe.{error.msg}", code=error.code, path="$.recipe.precision") from None
+        raise InputError(error.msg, code=error.code, path=path) from None
 
 
 def build_model(recipe: Recipe, *, roots: Sequence[Path] = ()) -> nn.Module:

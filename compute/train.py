@@ -149,6 +149,8 @@ def train(
     """
     device = torch.device(device)
     recipes.check(recipe, device=device, train_samples=len(train_data))
+    check_data(recipe, train_data)
+    check_data(recipe, test_data)
     model = recipes.build_model(recipe, roots=roots)
     check_batch_norm(recipe, model)
     if resume is not None:
@@ -289,6 +291,17 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
             weight_decay=recipe.weight_decay,
         )
     return torch.optim.AdamW(parameters, lr=recipe.lr, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay)
+
+
+def check_data(recipe: Recipe, data: TensorData) -> None:
+    """Refuse data that are not the recipe's, or not of its image size."""
+    side = recipe.image_size or data.native_size
+    if data.name != recipe.dataset or data.image_size != side:
+        raise InputError(
+            f"data: expected {recipe.dataset} at {side} pixels a side as the recipe says, got {data.name} at "
+            f"{data.image_size}: load it with the recipe's image_size",
+            path="$.recipe.image_size",
+        )
 
 
 def check_batch_norm(recipe: Recipe, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 share: 60,000 colour photographs, 32 x 32 (Krizhevsky 2009), read by torchvision's loader.
+"""What CIFAR-10 and CIFAR-100 share: 60,000 colour photographs, 32 x 32 (Krizhevsky 2009), torchvision's loader.
 
 The files are pickles, so each is held against its published md5 before the loader opens it.
 """

@@ -1,4 +1,4 @@
-"""Fetching a data set with torchvision's own downloader: all of it, or nothing. Only `thalweg data fetch` comes here."""
+"""Fetching a data set with torchvision's own downloader: all or nothing. Only `thalweg data fetch` comes here."""
 
 from __future__ import annotations
 

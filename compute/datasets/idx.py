@@ -20,7 +20,7 @@ UNSIGNED_BYTE = 8
 
 
 def read_idx(file: Path, dimensions: int) -> Tensor:
-    """The array of a file as uint8, of that many dimensions; InputError names a file that is damaged or something else."""
+    """The array of a file as uint8, of that many dimensions; InputError names a file that is not that."""
     try:
         raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except FileNotFoundError:

@@ -17,9 +17,7 @@ from protocol.errors import InputError, unknown_name
 from .entry import ModelEntry
 
 # DenseNet's files are older than the rule that a module's name has no dot.
-DENSENET_KEY = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
-)
+DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
 
 
 def file_name(name: str, weights: str) -> str:
