@@ -80,7 +80,7 @@ CORNERS = (-35.0, 55.0, 145.0, -125.0)  # azimuths to choose from, in order of p
 def least_hidden(field: Field, wanted: Floats, sides: tuple[float, float], rise: float, elevation: float) -> float:
     """The azimuth out of CORNERS from which most of the `wanted` places (n, 2), in grid coordinates, are seen over
     the surface of unit values `field`: a march along the sight line of each on the CPU. Ties go to the first."""
-    rows, columns = field.units.shape
+    rows, columns = field.shape
     last = np.array([columns - 1, rows - 1], float)
     steps = np.linspace(0, 1, 49)[1:]
     climb = math.tan(math.radians(min(max(elevation, 1.0), 89.0)))

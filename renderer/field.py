@@ -1,11 +1,13 @@
 """Unit values between the measured points, on the CPU: the twin of shaders/field.frag.
 
-Used for what must stand on the surface (path, marks, labels) without asking the GPU. Catmull & Rom 1974: cubic
-Hermite with central differences as tangents, so it passes through the samples; at the rim the missing neighbour is
-the linear continuation.
+Used for what must stand on the surface (path, marks, labels, lines in the air) without asking the GPU. Catmull & Rom
+1974: cubic Hermite with central differences as tangents, so it passes through the samples; at the rim the missing
+neighbour is the linear continuation. Only the samples that a place needs are read, so a row more costs nothing here.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from protocol.view import Smoothing
 
 CEILING = 1.5  # where the scale is clipped, unit values are held below it before they are interpolated
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def refinement(width: int, height: int) -> int:
@@ -31,38 +34,27 @@ def weights(t: Floats, smoothing: Smoothing) -> Floats:
     return 0.5 * np.stack([-t3 + 2 * t2 - t, 3 * t3 - 5 * t2 + 2, -3 * t3 + 4 * t2 + t, t3 - t2], -1)
 
 
-def filled(units: Floats) -> Floats:
-    """Missing values (NaN) replaced by the mean of valid ones beside them, else of those two away, else by 1/2."""
-    if not np.isnan(units).any():
-        return units
-    out, missing = units.copy(), np.isnan(units)
-    height, width = units.shape
-    padded = np.pad(units, 2, constant_values=np.nan)
-    for reach in (1, 2):
-        ring = [
-            padded[2 + di : 2 + di + height, 2 + dj : 2 + dj + width]
-            for di in range(-reach, reach + 1)
-            for dj in range(-reach, reach + 1)
-            if max(abs(di), abs(dj)) == reach
-        ]
-        stack = np.stack(ring)
-        count = np.isfinite(stack).sum(0)
-        total = np.where(np.isfinite(stack), stack, 0).sum(0)
-        take = missing & (count > 0) & np.isnan(out)
-        out[take] = total[take] / count[take]
-    return np.where(np.isnan(out), 0.5, out)
-
-
 class Field:
-    """Unit values of a grid with axes alpha (W,), beta (H,) and values (H, W), NaN where there are none."""
+    """Unit values of a grid with axes alpha (W,), beta (H,): `unit(values)` where n > 0 and the value is finite."""
 
-    def __init__(self, alpha: Floats, beta: Floats, units: Floats, smoothing: Smoothing) -> None:
+    def __init__(
+        self,
+        alpha: Floats,
+        beta: Floats,
+        values: Floats,
+        n: Ints,
+        unit: Callable[[Floats], Floats],
+        smoothing: Smoothing,
+    ) -> None:
         self.alpha, self.beta, self.smoothing = alpha, beta, smoothing
-        self.units = units
-        whole = filled(units)
-        # one ring of linear continuation around, so that the stencil never leaves the array
-        whole = np.concatenate([2 * whole[:1] - whole[1:2], whole, 2 * whole[-1:] - whole[-2:-1]], 0)
-        self._padded = np.concatenate([2 * whole[:, :1] - whole[:, 1:2], whole, 2 * whole[:, -1:] - whole[:, -2:-1]], 1)
+        self._values, self._n, self._unit = values, n, unit
+        # Grids that are shown as they are (refinement 1) are bilinear on the GPU too.
+        self._cubic = smoothing == "catmull-rom" and refinement(len(alpha), len(beta)) > 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return len(self.beta), len(self.alpha)
 
     def grid(self, alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
         """Grid coordinates (column, row) of places in the plane, by linear interpolation along each axis."""
@@ -76,18 +68,59 @@ class Field:
 
     def at_grid(self, x: Floats, y: Floats) -> Floats:
         """Unit values at grid coordinates: x in [0, W-1] columns, y in [0, H-1] rows."""
-        height, width = self.units.shape
+        height, width = self.shape
         j = np.clip(np.floor(x).astype(int), 0, width - 2)
         i = np.clip(np.floor(y).astype(int), 0, height - 2)
-        wx, wy = weights(x - j, self.smoothing), weights(y - i, self.smoothing)
+        smoothing: Smoothing = "catmull-rom" if self._cubic else "bilinear"
+        wx, wy = weights(x - j, smoothing), weights(y - i, smoothing)
         out = np.zeros(np.broadcast(x, y).shape)
-        for a in range(4):
-            for b in range(4):
-                out += wy[..., a] * wx[..., b] * self._padded[i + a, j + b]
+        for a in range(4) if self._cubic else (1, 2):
+            for b in range(4) if self._cubic else (1, 2):
+                out += wy[..., a] * wx[..., b] * self._extended(i + a - 1, j + b - 1)
         return out
 
-    def valid_at(self, alpha: Floats, beta: Floats) -> NDArray[np.bool_]:
-        """Whether the nearest measured point has a finite value."""
-        x, y = self.grid(np.asarray(alpha, float), np.asarray(beta, float))
-        out: NDArray[np.bool_] = np.isfinite(self.units[np.round(y).astype(int), np.round(x).astype(int)])
+    def valid(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
+        """Whether the measured points (i, j) have a finite value."""
+        out: NDArray[np.bool_] = (self._n[i, j] > 0) & np.isfinite(self._values[i, j])
         return out
+
+    def _extended(self, i: Ints, j: Ints) -> Floats:
+        """Samples, with one ring of linear continuation around the grid."""
+        height, width = self.shape
+        pi, pj = np.clip(i, 0, height - 1), np.clip(j, 0, width - 1)
+        out = self._sample(pi, pj)
+        for beyond, inner in (((pj != j), (pi, 2 * pj - j)), ((pi != i), (2 * pi - i, pj))):
+            if beyond.any():
+                other = self._sample(np.clip(inner[0], 0, height - 1)[beyond], np.clip(inner[1], 0, width - 1)[beyond])
+                out[beyond] += self._sample(pi[beyond], pj[beyond]) - other
+        return out
+
+    def _sample(self, i: Ints, j: Ints) -> Floats:
+        """Unit values of measured points; a missing one borrows the mean of valid ones beside it, else of those two
+        away, else 1/2."""
+        missing = ~self.valid(i, j)
+        with np.errstate(all="ignore"):
+            out = np.asarray(self._unit(self._values[i, j]), float)
+        if not missing.any():
+            return out
+        out = np.where(missing, np.nan, out)
+        height, width = self.shape
+        for reach in (1, 2):
+            at = np.isnan(out)
+            if not at.any():
+                break
+            total, count = np.zeros(int(at.sum())), np.zeros(int(at.sum()))
+            for di in range(-reach, reach + 1):
+                for dj in range(-reach, reach + 1):
+                    if max(abs(di), abs(dj)) != reach:
+                        continue
+                    ni, nj = i[at] + di, j[at] + dj
+                    inside = (ni >= 0) & (ni < height) & (nj >= 0) & (nj < width)
+                    ni, nj = np.clip(ni, 0, height - 1), np.clip(nj, 0, width - 1)
+                    good = inside & self.valid(ni, nj)
+                    with np.errstate(all="ignore"):
+                        value = self._unit(self._values[ni, nj])
+                    total += np.where(good, value, 0.0)
+                    count += good
+            out[at] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return np.where(np.isnan(out), 0.5, out)

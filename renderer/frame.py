@@ -36,6 +36,7 @@ class Frame:
     table: colormaps.Table  # the colour map in use (256, 3)
     path_table: colormaps.Table
     jitter: tuple[float, float] = (0.0, 0.0)
+    live: bool = False  # one frame of many: fewer vertices
 
     @property
     def view(self) -> View:

@@ -30,7 +30,7 @@ class Refined:
 
 def refine(field: Field) -> Refined:
     """The field on about FINEST cells a side, through the measured points where it is coarser than that."""
-    rows, columns = field.units.shape
+    rows, columns = field.shape
     k = refinement(columns, rows)
     axes = []
     for count in (columns, rows):
@@ -39,7 +39,7 @@ def refine(field: Field) -> Refined:
     x, y = axes
     gx, gy = np.meshgrid(x, y)
     values = field.at_grid(gx, gy)
-    good = np.isfinite(field.units)[np.round(y).astype(int)][:, np.round(x).astype(int)]
+    good = field.valid(*np.meshgrid(np.round(y).astype(int), np.round(x).astype(int), indexing="ij"))
     valid = good[:-1, :-1] & good[1:, :-1] & good[:-1, 1:] & good[1:, 1:]
     return Refined(values, valid, x, y)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,8 @@ from renderer.gl.targets import Targets
 from renderer.ink import Ink
 from renderer.scene import EVERYTHING, Dirty, Scene
 
-SAMPLES = 16  # jittered frames that make one still picture
+SAMPLES, SAMPLES_LARGE = 16, 8  # jittered frames that make one still picture; one of over LARGE pixels
+LARGE = 2_000_000
 
 
 def jitter(samples: int) -> NDArray[np.float64]:
@@ -49,7 +52,7 @@ class Renderer:
         scale: float = 1.0,
         *,
         dirty: Dirty = EVERYTHING,
-        samples: int = SAMPLES,
+        samples: int | None = None,
     ) -> frames.Frame:
         """Draw into the renderer's own framebuffer: `samples` jittered frames, averaged, and the lettering over them."""
         frame = frames.make(scene, width, height, scale)
@@ -64,7 +67,11 @@ class Renderer:
         self.kit.text.trim()
         for layer in self.layers:
             layer.sync(frame, dirty)
+        if samples is None:
+            samples = SAMPLES if size[0] * size[1] <= LARGE else SAMPLES_LARGE
         shifts = jitter(samples)
+        if samples == 1:
+            frame = replace(frame, live=True)
         for k, (dx, dy) in enumerate(shifts):
             self._scene(frames.shifted(frame, float(dx), float(dy)) if samples > 1 else frame, targets)
             if samples > 1:

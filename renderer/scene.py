@@ -165,11 +165,11 @@ class Scene:
         if self.axes is None:
             raise InputError("picture: there is no surface yet")
         if self._field is None:
-            valid = (self.n > 0) & np.isfinite(self.shown)
-            units = self.scale.unit(np.where(valid, self.shown, np.nan))
-            if self.scale.clip is not None:
-                units = np.minimum(units, CEILING)
-            self._field = Field(self.axes[0], self.axes[1], units, self.view.smoothing)
+            scale = self.scale
+            most = CEILING if scale.clip is not None else np.inf
+            self._field = Field(
+                *self.axes, self.shown, self.n, lambda v: np.minimum(scale.unit(v), most), self.view.smoothing
+            )
         return self._field
 
     @property

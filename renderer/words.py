@@ -112,7 +112,8 @@ def bar(scene: Scene) -> tuple[str, str]:
 
 def normalised(scale: Scale) -> str:
     """What 0 and 1 of a normalised scale are."""
-    return f"0 is {number(scale.lo)}, 1 is {number(scale.hi)}"
+    kind = "logarithmic" if scale.log_color else "linear"
+    return f"{kind}: 0 is {number(scale.lo, 3)}, 1 is {number(scale.hi, 3)}"
 
 
 def provenance(scene: Scene) -> str:

@@ -6,7 +6,7 @@ One pass, because three would cost the vertices three times and fight over the s
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import moderngl
 import numpy as np
@@ -17,30 +17,37 @@ from renderer.gl.programs import Programs, put
 from renderer.gl.store import Store
 from renderer.theme import fade, hexa
 
-MOST_VERTICES = 640  # vertices a side at full size; a finer grid is drawn with a stride (level of detail)
+# Vertices a side; a finer grid is drawn with a stride (level of detail). Colours and lines keep the full field.
+MOST_VERTICES, MOST_VERTICES_LIVE = 640, 128
 LEVELS = 64
-FILL = {"none": 0, "map": 1, "paper": 2}
+BINS = 1024  # of the unit scale, to find an isoline without a search
 
 
 class Sheet:
     """The program, its colour table texture, and one call that draws."""
 
     def __init__(self, ctx: moderngl.Context, programs: Programs, store: Store) -> None:
-        self.ctx, self.store, self.program = ctx, store, programs["sheet"]
-        self._vao = ctx.vertex_array(self.program, [])
+        self.ctx, self.store, self.programs = ctx, store, programs
+        self._arrays: dict[tuple[str, ...], moderngl.VertexArray] = {}
         self._table = ctx.texture((256, 1), 3, alignment=1)
+        self._levels = ctx.texture((LEVELS, 1), 4, dtype="f4")
+        self._finder = ctx.texture((BINS, 1), 1, dtype="f4")
         self._table.repeat_x = self._table.repeat_y = False
         self._held = b""
 
-    def stride(self) -> int:
+    def stride(self, flat: bool, most: int = MOST_VERTICES) -> int:
+        """Display vertices from one drawn vertex to the next. A plane needs only its corners, or the measured columns
+        and rows where these are not evenly spaced."""
         assert self.store.field is not None
-        return max(1, math.ceil(max(self.store.field.size) / MOST_VERTICES))
+        if flat:
+            return max(self.store.field.size) if self.store.even else self.store.k
+        return max(1, math.ceil(max(self.store.field.size) / most))
 
     def draw(
         self,
         frame: Frame,
         *,
-        fill: str = "none",
+        fill: Literal["none", "map", "paper"] = "none",
         contours: bool = False,
         mesh: bool = False,
         mesh_map: bool = False,
@@ -55,20 +62,30 @@ class Sheet:
         if table != self._held:
             self._table.write(table)
             self._held = table
-        for location, texture in enumerate((store.field, store.raw, self._table, *store.axes)):
+        variant = self._variant(frame, fill, contours, mesh, raised, patches)
+        program = self.programs[variant]
+        if variant not in self._arrays:
+            self._arrays[variant] = self.ctx.vertex_array(program, [])
+        for location, texture in enumerate(
+            (store.field, store.raw, self._table, *store.axes, self._levels, self._finder)
+        ):
             texture.use(location)
+        most = MOST_VERTICES_LIVE if frame.live else MOST_VERTICES
+        stride = self.stride(not raised or frame.rise == 0.0, most)
         decades = math.log10(scale.hi) - math.log10(scale.lo) if scale.log else 0.0
         rows, columns = store.shape
         across = (frame.sides[0] * 2 / (columns - 1), frame.sides[1] * 2 / (rows - 1))
         put(
-            self.program,
+            program,
             field=0,
             raw=1,
             table=2,
             axis_x=3,
             axis_y=4,
+            levels=5,
+            finder=6,
             k=store.k,
-            stride=self.stride(),
+            stride=stride,
             camera=tuple(frame.projection.matrix.T.ravel()),
             floor_z=frame.floor if raised else height,
             rise=frame.rise if raised else 0.0,
@@ -76,55 +93,66 @@ class Sheet:
             decades_color=decades if scale.log and not scale.log_color else 0.0,
             plateau=frame.plateau,
             cut=1.0 if scale.clip is not None and view.clip_mode == "cut" else 1e9,
-            tiles=view.smoothing == "none",
             cell=across,
             sun=tuple(sun(frame)),
             light=view.light,
-            fill=FILL[fill],
             paper=frame.theme.paper,
-            level_count=0,
-            mesh_width=0.0,
-            patches=int(patches),
             missing_ink=frame.theme.hatch,
             diverged_ink=frame.theme.diverged,
             unit_px=unit,
             **{name: store.transform[name] for name in ("a", "b", "shift", "least", "logarithmic")},
         )
         if contours:
-            self._put_levels(frame)
+            self._put_levels(program, frame)
         if mesh:
-            self._put_mesh(frame, mesh_map)
+            self._put_mesh(program, frame, mesh_map)
         field_columns, field_rows = store.field.size
-        stride = self.stride()
         strips = (field_rows - 2) // stride + 1
         side = (field_columns - 2) // stride + 2
-        self._vao.render(moderngl.TRIANGLE_STRIP, vertices=strips * (2 * side + 2))
+        self._arrays[variant].render(moderngl.TRIANGLE_STRIP, vertices=strips * (2 * side + 2))
 
-    def _put_levels(self, frame: Frame) -> None:
+    def _variant(
+        self, frame: Frame, fill: str, contours: bool, mesh: bool, raised: bool, patches: bool
+    ) -> tuple[str, ...]:
+        """The program's name and defines (shaders/sheet.frag)."""
+        flags = {
+            "FILL_MAP": fill == "map",
+            "FILL_PAPER": fill == "paper",
+            "LIT": fill == "map" and raised and frame.view.light > 0 and frame.rise > 0,
+            "TILES": fill == "map" and frame.view.smoothing == "none",
+            "MESH": mesh,
+            "LEVELS": contours and bool(frame.scale.levels),
+            "MAP_INK": contours and frame.contour_ink == "map",
+            "PATCHES": patches,
+        }
+        return ("sheet", *(name for name, on in flags.items() if on))
+
+    def _put_levels(self, program: moderngl.Program, frame: Frame) -> None:
         scale, view, unit = frame.scale, frame.view, frame.unit
         found = scale.levels[:LEVELS]
         units = scale.unit(np.array([level.value for level in found], float)) if found else np.zeros(0)
         mapped = frame.contour_ink == "map"
         some_minor = any(not level.major for level in found) and any(level.major for level in found)
         data = np.zeros((LEVELS, 4), np.float32)
+        data[:, 0] = 1e9  # past the last: never near
+        gaps = np.diff(units, prepend=-1e9, append=1e9)
         for i, (level, u) in enumerate(zip(found, units)):
             strong = level.major or not some_minor
             width = view.contours.width * unit * ((1.3 if mapped else 1.0) if strong else 0.8)
             pale = luminance(frame.colour(np.array([u]))[0, :3]) < 0.16
             light = pale if frame.contour_ink == "auto" else frame.contour_ink == "light"
-            data[i] = (u, 1.0 if strong else (0.85 if mapped else 0.62), width, float(light))
-        if "levels" in self.program:
-            self.program["levels"].write(data.tobytes())
+            opacity = 1.0 if strong else (0.85 if mapped else 0.62)
+            data[i] = (u, -opacity if light else opacity, width, min(gaps[i], gaps[i + 1]))
+        self._levels.write(data.tobytes())
+        self._finder.write(np.searchsorted(units, np.arange(BINS) / BINS).astype("<f4").tobytes())
         put(
-            self.program,
-            level_count=len(found),
-            map_ink=mapped,
+            program,
             dark_ink=hexa("0b0e13", 0.62),
             light_ink=hexa("ffffff", 0.55),
             crowded=5.0 * unit,
         )
 
-    def _put_mesh(self, frame: Frame, mapped: bool) -> None:
+    def _put_mesh(self, program: moderngl.Program, frame: Frame, mapped: bool) -> None:
         rows, columns = self.store.shape
         room = (8.0 if frame.layout.flat or not frame.view.layers.base else 14.0) * frame.unit  # pixels between lines
         cells = [max(columns - 1, 1), max(rows - 1, 1)]
@@ -134,7 +162,7 @@ class Sheet:
             for c, s in zip(cells, spans)
         ]
         put(
-            self.program,
+            program,
             mesh_width=(1.15 if mapped else 0.8) * frame.unit,
             mesh_step=tuple(float(s) for s in steps),
             mesh_ink=fade(frame.theme.mesh, 1.0),
@@ -142,8 +170,10 @@ class Sheet:
         )
 
     def release(self) -> None:
-        self._vao.release()
-        self._table.release()
+        for array in self._arrays.values():
+            array.release()
+        for texture in (self._table, self._levels, self._finder):
+            texture.release()
 
 
 def sun(frame: Frame) -> Any:

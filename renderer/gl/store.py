@@ -20,15 +20,17 @@ from renderer.gl.programs import Programs, put
 from renderer.scene import Dirty, Scene
 
 MISSING, DIVERGED = np.float32(-1e38), np.float32(-2e38)
-REACH = 3  # measured rows that a row can change in the field: two of the spline, one more by borrowing
+BORROW, SPLINE = 2, 2  # rows that a row's value can reach: into holes, and by the spline's stencil
 
 
 class Store:
     """Textures of one scene; `sync` brings them up to date and says nothing."""
 
     def __init__(self, ctx: moderngl.Context, programs: Programs) -> None:
-        self.ctx, self.program = ctx, programs["field"]
-        self._vao = ctx.vertex_array(self.program, [])
+        self.ctx, self._units_program, self._field_program = ctx, programs["units"], programs["field"]
+        self._passes = [ctx.vertex_array(program, []) for program in (self._units_program, self._field_program)]
+        self._units: moderngl.Texture | None = None
+        self._units_target: moderngl.Framebuffer | None = None
         self.raw: moderngl.Texture | None = None
         self.field: moderngl.Texture | None = None
         self.axes: tuple[moderngl.Texture, moderngl.Texture] | None = None
@@ -80,6 +82,9 @@ class Store:
         self.shape, self.k = (height, width), refinement(width, height)
         self.raw = self.ctx.texture((width, height), 1, dtype="f4", alignment=4)
         self.raw.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self._units = self.ctx.texture((width + 2, height + 2), 1, dtype="f4", alignment=4)
+        self._units.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self._units_target = self.ctx.framebuffer([self._units])
         size = ((width - 1) * self.k + 1, (height - 1) * self.k + 1)
         self.field = self.ctx.texture(size, 4, dtype="f4")
         self.field.filter = (moderngl.LINEAR, moderngl.LINEAR)
@@ -87,6 +92,7 @@ class Store:
         self._target = self.ctx.framebuffer([self.field])
         alpha, beta = scene.axes
         self.sides = half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
+        self.even = all(np.allclose(np.diff(v), (v[-1] - v[0]) / (len(v) - 1), rtol=1e-6) for v in (alpha, beta))
         textures = []
         for values, side in zip((alpha, beta), self.sides):
             world = ((values - values[0]) / (values[-1] - values[0]) * 2 - 1) * side
@@ -94,6 +100,7 @@ class Store:
         self.axes = (textures[0], textures[1])
 
     sides = (1.0, 1.0)
+    even = True  # both axes are evenly spaced
 
     def _upload(self, scene: Scene, rows: Iterable[int] | None) -> None:
         assert self.raw is not None
@@ -134,27 +141,42 @@ class Store:
         return out
 
     def _refine(self, rows: list[int] | None) -> None:
-        assert self.raw is not None and self.field is not None and self._target is not None
-        put(self.program, raw=0, k=self.k, **self.transform)
-        self.raw.use(0)
-        width, height = self.field.size
-        spans = [(0, height)]
-        if rows is not None:
-            spans = [(max(0, (i - REACH) * self.k), min(height, (i + REACH) * self.k + 1)) for i in rows]
+        """Measured values to unit values to the display field, for the rows that changed and their footprint."""
+        assert self.raw is not None and self._units is not None
+        assert self._units_target is not None and self._target is not None
+        put(self._units_program, raw=1, **self.transform)
+        put(self._field_program, units=0, raw=1, k=self.k, cubic=self.transform["cubic"])
+        self._units.use(0)
+        self.raw.use(1)
         self.ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
-        self._target.use()
-        for y0, y1 in spans:
-            self._target.viewport = (0, 0, width, height)
-            self._target.scissor = (0, y0, width, y1 - y0)
-            self._vao.render(moderngl.TRIANGLES, vertices=3)
-        self._target.scissor = None
+        for vao, target, scale, reach in (
+            (self._passes[0], self._units_target, 1, BORROW),
+            (self._passes[1], self._target, self.k, BORROW + SPLINE),
+        ):
+            width, height = target.size
+            spans = [(0, height)]
+            if rows is not None:  # the units lie one row further up, for their ring
+                first = 1 if scale == 1 and target is self._units_target else 0
+                spans = [
+                    (max(0, (i - reach - 1) * scale + first), min(height, (i + reach + 1) * scale + first + 1))
+                    for i in rows
+                ]
+            target.use()
+            target.viewport = (0, 0, width, height)
+            for y0, y1 in spans:
+                target.scissor = (0, y0, width, y1 - y0)
+                vao.render(moderngl.TRIANGLES, vertices=3)
+            target.scissor = None
 
     def _release_textures(self) -> None:
-        for thing in (self._target, self.raw, self.field, *(self.axes or ())):
+        textures = (self.raw, self._units, self.field, *(self.axes or ()))
+        for thing in (self._target, self._units_target, *textures):
             if thing is not None:
                 thing.release()
-        self._target = self.raw = self.field = self.axes = None
+        self._target = self._units_target = None
+        self.raw = self._units = self.field = self.axes = None
 
     def release(self) -> None:
         self._release_textures()
-        self._vao.release()
+        for vao in self._passes:
+            vao.release()

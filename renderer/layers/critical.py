@@ -67,7 +67,7 @@ class Critical:
             return
         world = frame.world(np.array([m[1] for m in marks]), np.array([m[2] for m in marks]))
         p = frame.pixels(world)
-        p[:, 2] = frame.pixels(world + frame.projection.eye * 0.05)[:, 2]
+        p[:, 2] = frame.pixels(world + frame.projection.eye * 0.12)[:, 2]
         ink = Ink()
         for (kind, _, _), at in zip(marks, p):
             glyph(ink, kind, tuple(at), frame.unit, frame.on_paper)

@@ -21,7 +21,8 @@ MOST = 14  # labels in a picture
 
 class Labels:
     def __init__(self) -> None:
-        pass
+        self._key: object = None
+        self._found: list[tuple[Level, isolines.Place]] = []
 
     def sync(self, frame: Frame, dirty: Dirty) -> None:
         pass
@@ -38,7 +39,10 @@ class Labels:
         ends = frame.pixels(np.array([[-frame.sides[0], -frame.sides[1], 0.0], [*frame.sides, 0.0]]))
         per_cell = ((ends[1, 0] - ends[0, 0]) / (columns - 1), (ends[0, 1] - ends[1, 1]) / (rows - 1))
         plot = frame.layout.plot
-        for level, place in find(frame, per_cell):
+        key = (scene.field, per_cell)  # the field is made anew with every change of values, path or view
+        if key != self._key and not (frame.live and self._found):  # a moving picture keeps its places
+            self._key, self._found = key, find(frame, per_cell)
+        for level, place in self._found:
             x, y = ends[0, 0] + place.x * per_cell[0], ends[0, 1] - place.y * per_cell[1]
             if not (plot.x0 + 12 * u < x < plot.x1 - 12 * u and plot.y0 + 12 * u < y < plot.y1 - 12 * u):
                 continue

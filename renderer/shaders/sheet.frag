@@ -4,11 +4,14 @@
 //   coverage of a line of width w pixels at distance d pixels: clamp(w / 2 + 1/2 - d, 0, 1)
 //   d = |s - level| / |grad s|, with the Euclidean length of (dFdx, dFdy): fwidth is its L1 norm and draws lines up to
 //   41 % too wide (I. Quilez, "distance estimation"; measured against contourpy in tests/test_renderer_lines.py)
+//
+// Variants, by #define, because a software rasteriser runs both sides of a branch: FILL_MAP, FILL_PAPER, LIT (shading),
+// TILES (one flat colour a measured point), MESH, LEVELS, MAP_INK (isolines in the colour map's colour), and PATCHES
+// (hatch what was not measured, mark what diverged, leave the rest).
 uniform sampler2D field;
 uniform sampler2D raw;
 uniform sampler2D table;       // the colour map
 uniform int k;
-uniform bool tiles;            // one flat colour a measured point
 uniform bool logarithmic;
 uniform float shift, a, b, least;  // raw to unit value, as in field.frag
 uniform float decades_color;   // > 0: values are logarithms over so many decades, and colours are not
@@ -19,18 +22,15 @@ uniform float rise;
 uniform vec2 cell;             // world size of a measured cell
 uniform vec3 sun;              // towards the light, world
 uniform float light;           // strength of the shading
-uniform int fill;              // 0 none, 1 colour map, 2 paper
 uniform vec4 paper;
-uniform int level_count;
-uniform vec4 levels[64];       // unit value, opacity, width in pixels, 0 dark or 1 light
-uniform bool map_ink;          // isolines in the colour map's colour
+uniform sampler2D levels;      // unit value, opacity (negative: light ink), width in pixels, gap to the next level
+uniform sampler2D finder;      // unit value to the index of the first level above the start of its bin
 uniform vec4 dark_ink, light_ink;
 uniform float crowded;         // pixels between isolines under which minor ones fade
-uniform float mesh_width;      // pixels; 0 draws no mesh
+uniform float mesh_width;      // pixels
 uniform vec2 mesh_step;        // measured cells between mesh lines
 uniform vec4 mesh_ink;
 uniform bool mesh_map;
-uniform int patches;           // 1: hatch what was not measured, mark what diverged, leave the rest
 uniform vec4 missing_ink, diverged_ink;
 uniform float unit_px;
 in vec2 grid;
@@ -69,29 +69,31 @@ void main() {
     float r = texelFetch(raw, nearest, 0).r;
     bool invalid = r < -1e37;
 
-    if (patches == 1) {
-        if (!invalid) discard;
-        vec2 p = gl_FragCoord.xy;
-        bool diverged = r < -1.5e38;
-        float ink = stripes(p.x - p.y, 9.0 * unit_px, 1.1 * unit_px);
-        if (diverged) ink = max(ink, stripes(p.x + p.y, 9.0 * unit_px, 1.1 * unit_px));
-        vec4 c = diverged ? diverged_ink : missing_ink;
-        float wash = diverged ? 0.10 : 0.06;
-        float alpha = c.a * mix(wash, 1.0, ink);
-        colour = vec4(c.rgb * alpha, alpha);
-        return;
-    }
+#ifdef PATCHES
+    if (!invalid) discard;
+    vec2 p = gl_FragCoord.xy;
+    bool diverged = r < -1.5e38;
+    float mark = stripes(p.x - p.y, 9.0 * unit_px, 1.1 * unit_px);
+    if (diverged) mark = max(mark, stripes(p.x + p.y, 9.0 * unit_px, 1.1 * unit_px));
+    vec4 c = diverged ? diverged_ink : missing_ink;
+    float alpha = c.a * mix(diverged ? 0.10 : 0.06, 1.0, mark);
+    colour = vec4(c.rgb * alpha, alpha);
+#else
     if (invalid || s > cut) discard;
 
     vec4 ink = vec4(0.0);
-    if (fill == 1) {
-        float shown = s;
-        if (tiles) shown = a * (logarithmic ? log2(max(r + shift, least)) * 0.30103 : r) + b;
-        ink = vec4(mapped(shown), 1.0);
-    } else if (fill == 2) {
-        ink = paper;
-    }
-    if (fill == 1 && light > 0.0 && rise > 0.0) {
+#ifdef FILL_PAPER
+    ink = paper;
+#endif
+#ifdef FILL_MAP
+    float shown = s;
+#ifdef TILES
+    shown = a * (logarithmic ? log2(max(r + shift, least)) * 0.30103 : r) + b;
+#endif
+    ink = vec4(mapped(shown), 1.0);
+#endif
+#ifdef LIT
+    {
         float e = 1e-3;
         float steep = s >= plateau ? 0.0 : (convert(s + e, decades) - convert(s - e, decades)) / (2.0 * e);
         vec3 normal = normalize(vec3(-f.yz * steep * rise / cell, 1.0));
@@ -100,7 +102,9 @@ void main() {
         ink.rgb = shade <= 1.0 ? ink.rgb * shade : mix(ink.rgb, vec3(1.0), (shade - 1.0) * 0.45);
     }
 
-    if (mesh_width > 0.0) {
+#endif
+#ifdef MESH
+    {
         vec2 g = grid / mesh_step;
         vec2 d = abs(g - round(g)) * mesh_step / max(across, 1e-9);
         float c = max(line(d.x, mesh_width), line(d.y, mesh_width));
@@ -109,24 +113,28 @@ void main() {
         ink = over(m, ink);
     }
 
-    if (level_count > 0 && slope > 0.0 && s < plateau) {
-        int lo = 0, hi = level_count;  // the first level above s
-        while (lo < hi) {
-            int mid = (lo + hi) / 2;
-            if (levels[mid].x > s) hi = mid; else lo = mid + 1;
+#endif
+#ifdef LEVELS
+    if (slope > 0.0 && s < plateau) {
+        int above = int(texelFetch(finder, ivec2(clamp(s, 0.0, 0.9999) * float(textureSize(finder, 0).x), 0), 0).r);
+        vec4 level = texelFetch(levels, ivec2(above, 0), 0);
+        for (int i = -1; i <= 1; i += 2) {
+            vec4 other = texelFetch(levels, ivec2(max(above + i, 0), 0), 0);
+            if (abs(s - other.x) < abs(s - level.x)) level = other;
         }
-        for (int i = max(lo - 1, 0); i <= min(lo, level_count - 1); i++) {
-            vec4 level = levels[i];
-            float gap = 1e9;
-            if (i > 0) gap = min(gap, level.x - levels[i - 1].x);
-            if (i < level_count - 1) gap = min(gap, levels[i + 1].x - level.x);
-            float room = clamp(gap / slope / crowded - 0.5, 0.0, 1.0);
-            float c = line(abs(s - level.x) / slope, level.z) * level.y * mix(room, 1.0, step(0.99, level.y) * 0.5);
-            vec4 l = map_ink ? vec4(mapped(level.x), 1.0) : (level.w > 0.5 ? light_ink : dark_ink);
-            l = vec4(l.rgb, 1.0) * (l.a * c);
-            ink = over(l, ink);
-        }
+        float room = clamp(level.w / slope / crowded - 0.5, 0.0, 1.0);
+        float opacity = abs(level.y);
+        float c = line(abs(s - level.x) / slope, level.z) * opacity * mix(room, 1.0, step(0.99, opacity) * 0.5);
+#ifdef MAP_INK
+        vec4 l = vec4(mapped(level.x), 1.0);
+#else
+        vec4 l = level.y < 0.0 ? light_ink : dark_ink;
+#endif
+        l = vec4(l.rgb, 1.0) * (l.a * c);
+        ink = over(l, ink);
     }
+#endif
     if (ink.a <= 0.0) discard;
     colour = ink;
+#endif
 }
