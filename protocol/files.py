@@ -42,8 +42,12 @@ CRITICAL_DTYPE: Final = np.dtype(
         ("multiplicity", "<i4"),
         ("persistence", "<f8"),
         ("pair", "<i4"),  # row of the partner, -1 without
+        ("border", "|u1"),  # 1 on the border of the grid
+        ("beside_hole", "|u1"),  # 1 where a neighbour diverged or was not measured
     ]
 )
+ADDED: Final = frozenset({"border", "beside_hole"})
+"""Columns that came later, always at the end: a file without them reads as 0 there."""
 
 
 class PlaneMeta(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,9 +184,13 @@ class Surface:
 def _structured(array: NDArray[Any] | None, dtype: np.dtype[np.void]) -> NDArray[np.void]:
     if array is None:
         return np.zeros(0, dtype)
-    if array.dtype.names != dtype.names or array.ndim != 1:
-        raise InputError(f"expected a list with the columns {', '.join(dtype.names or ())}")
-    return array.astype(dtype)
+    names, known = array.dtype.names or (), dtype.names or ()
+    if names != known[: len(names)] or not ADDED.issuperset(known[len(names) :]) or array.ndim != 1:
+        raise InputError(f"expected a list with the columns {', '.join(known)}")
+    out = np.zeros(len(array), dtype)
+    for name in names:
+        out[name] = array[name]
+    return out
 
 
 def _load_npz(file: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:

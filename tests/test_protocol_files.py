@@ -6,9 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.recfunctions import repack_fields
 
 from protocol.errors import InputError
-from protocol.files import CRITICAL_DTYPE, PATH_DTYPE, PlaneMeta, Surface, SurfaceMeta, read_path_csv, write_path_csv
+from protocol.files import (
+    ADDED,
+    CRITICAL_DTYPE,
+    PATH_DTYPE,
+    PlaneMeta,
+    Surface,
+    SurfaceMeta,
+    read_path_csv,
+    write_path_csv,
+)
 
 DATA = Path(__file__).parent / "data"
 
@@ -114,3 +124,18 @@ def test_a_wrong_path_file_is_refused(tmp_path: Path) -> None:
         file.write_text(text, encoding="latin-1")
         with pytest.raises(InputError, match="expected the columns"):
             read_path_csv(file)
+
+
+def test_critical_points_of_an_older_file_read_with_the_later_columns_zero(tmp_path: Path) -> None:
+    s = surface()
+    with np.load(s.save(tmp_path / "new.npz")) as z:
+        arrays = {name: z[name] for name in z.files}
+    kept = [n for n in CRITICAL_DTYPE.names or () if n not in ADDED]
+    np.savez(tmp_path / "old.npz", **{**arrays, "critical": repack_fields(s.critical[kept])})
+    t = Surface.load(tmp_path / "old.npz")
+    assert t.critical.dtype == CRITICAL_DTYPE
+    assert t.critical["kind"][0] == "minimum"
+    assert not any(t.critical[name].any() for name in ADDED)
+    np.savez(tmp_path / "wrong.npz", **{**arrays, "critical": repack_fields(s.critical[["kind", "i"]])})
+    with pytest.raises(InputError, match="columns kind, i, j"):
+        Surface.load(tmp_path / "wrong.npz")
