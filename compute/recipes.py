@@ -18,10 +18,17 @@ from protocol.errors import InputError
 from protocol.messages import Recipe
 
 
-def check(recipe: Recipe, *, device: torch.device | str = "cpu", train_samples: int | None = None) -> None:
+def check(
+    recipe: Recipe,
+    *,
+    device: torch.device | str = "cpu",
+    train_samples: int | None = None,
+    roots: Sequence[Path] | None = None,
+) -> None:
     """Refuse what cannot be trained as asked, in one sentence with the field's JSON path, before any work.
 
-    `train_samples` (default: what the data set declares) is held against the batch size.
+    `train_samples` (default: what the data set declares) is held against the batch size; pretrained
+    weights are looked for where `roots` are given.
     """
     try:
         msgspec.convert(msgspec.to_builtins(recipe), Recipe)
@@ -65,6 +72,20 @@ def check(recipe: Recipe, *, device: torch.device | str = "cpu", train_samples: 
         )
     with at("$.recipe.precision"):
         execution.check_precision(recipe.precision, torch.device(device))
+    if recipe.pretrained and roots is not None:
+        models.check_pretrained(recipe.model, recipe.model_options, roots)
+    if recipe.batch_size == 1:
+        check_batch_norm(recipe)
+
+
+def check_batch_norm(recipe: Recipe) -> None:
+    """Refuse batches of one sample for a model with batch norm, which has no statistics of one value."""
+    model = build_model(msgspec.structs.replace(recipe, pretrained=False))
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        raise InputError(
+            f"recipe.batch_size: expected at least 2, got 1: batch norm ({recipe.model} has it) cannot use one sample",
+            path="$.recipe.batch_size",
+        )
 
 
 @contextlib.contextmanager

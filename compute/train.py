@@ -148,11 +148,10 @@ def train(
     training goes on. The caller's random state and torch settings are as they were at every event.
     """
     device = torch.device(device)
-    recipes.check(recipe, device=device, train_samples=len(train_data))
+    recipes.check(recipe, device=device, train_samples=len(train_data), roots=roots)
     check_data(recipe, train_data)
     check_data(recipe, test_data)
     model = recipes.build_model(recipe, roots=roots)
-    check_batch_norm(recipe, model)
     if resume is not None:
         load_weights(model, resume.weights)
     model.to(device)
@@ -301,16 +300,6 @@ def check_data(recipe: Recipe, data: TensorData) -> None:
             f"data: expected {recipe.dataset} at {side} pixels a side as the recipe says, got {data.name} at "
             f"{data.image_size}: load it with the recipe's image_size",
             path="$.recipe.image_size",
-        )
-
-
-def check_batch_norm(recipe: Recipe, model: nn.Module) -> None:
-    """Refuse batches of one sample for a model with batch norm, which has no statistics of one value."""
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    if recipe.batch_size == 1 and any(isinstance(m, norms) for m in model.modules()):
-        raise InputError(
-            f"recipe.batch_size: expected at least 2, got 1: batch norm ({recipe.model} has it) cannot use one sample",
-            path="$.recipe.batch_size",
         )
 
 

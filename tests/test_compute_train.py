@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -53,11 +54,12 @@ class Kept:
 
 
 def run(
-    recipe: Recipe, data: tuple[TensorData, TensorData], resume: train.Resume | None = None
+    recipe: Recipe, data: tuple[TensorData, TensorData], resume: train.Resume | None = None, channels_last: bool = False
 ) -> tuple[list[Kept], list[train.EpochDone], list[float]]:
     """Train to the end: the checkpoints, the epochs, every step's loss."""
     kept, epochs, losses = [], [], []
-    for event in train.train(recipe, train_data=data[0], test_data=data[1], device="cpu", resume=resume):
+    layout = {"channels_last": channels_last}
+    for event in train.train(recipe, train_data=data[0], test_data=data[1], device="cpu", resume=resume, **layout):
         if isinstance(event, train.StepDone):
             losses.append(float(event.loss))
         elif isinstance(event, train.EpochDone):
@@ -116,6 +118,15 @@ def test_resumed_training_equals_uninterrupted(changes: dict[str, Any], data: tu
         assert same((again or [kept])[-1].weights, whole[-1].weights)
         assert same((again or [kept])[-1].tensors, whole[-1].tensors)
         assert figures(epochs_again) == figures([e for e in epochs if e.step > kept.step])
+
+
+def test_resume_holds_in_channels_last(data: tuple[TensorData, TensorData]) -> None:
+    recipe = change(SMALL, model="resnet20", model_options={"width": 4}, epochs=1)
+    whole, _, losses = run(recipe, data, channels_last=True)
+    resume = train.Resume(whole[1].weights, whole[1].tensors, whole[1].meta)
+    again, _, losses_again = run(recipe, data, resume, channels_last=True)
+    assert losses_again == losses[2:]
+    assert same(again[-1].weights, whole[-1].weights)
 
 
 def test_dropout_is_drawn_anew_at_each_step(data: tuple[TensorData, TensorData]) -> None:
@@ -345,6 +356,16 @@ def test_wrong_recipe_is_one_sentence_with_its_path(
     assert caught.value.path == path
     assert sentence in caught.value.msg
     assert "\n" not in caught.value.msg
+
+
+def test_absent_weights_are_told_before_any_work(
+    data: tuple[TensorData, TensorData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    recipe = change(SMALL, model="resnet18", model_options={}, pretrained=True)
+    with pytest.raises(InputError, match=r"resnet18-f37072fd\.pth") as caught:
+        recipes.check(recipe, roots=(tmp_path,))
+    assert caught.value.path == "$.recipe.pretrained"
 
 
 def test_data_of_another_size_are_refused(data: tuple[TensorData, TensorData]) -> None:

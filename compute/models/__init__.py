@@ -18,7 +18,18 @@ from protocol.errors import InputError, unknown_name
 from . import densenet, mlp, pretrained_weights, resnet, torchvision_zoo, vgg, wide_resnet
 from .entry import Build, ModelEntry, NoOptions
 
-__all__ = ["MODELS", "Build", "ModelEntry", "NoOptions", "build", "catalogue", "check", "entry", "fit_channels"]
+__all__ = [
+    "MODELS",
+    "Build",
+    "ModelEntry",
+    "NoOptions",
+    "build",
+    "catalogue",
+    "check",
+    "check_pretrained",
+    "entry",
+    "fit_channels",
+]
 
 FAMILIES = (resnet, vgg, wide_resnet, densenet, mlp, torchvision_zoo)
 
@@ -59,7 +70,6 @@ def build(
                 in_channels=declared.in_channels or in_channels,
                 image_size=image_size,
                 options=wanted,
-                pretrained=pretrained,
             )
         )
     if pretrained:
@@ -106,6 +116,12 @@ def check(
             path="$.recipe.pretrained",
         )
     return wanted
+
+
+def check_pretrained(name: str, options: Mapping[str, Any] | None, roots: Sequence[Path]) -> Path:
+    """The file of published weights that `build` would read; InputError says which is expected where."""
+    declared = entry(name)
+    return pretrained_weights.find(name, msgspec.convert(dict(options or {}), declared.options).weights, roots)  # type: ignore[attr-defined]
 
 
 def fit_channels(name: str, images: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ class Build(Struct, frozen=True, kw_only=True):
     in_channels: int
     image_size: int
     options: Any
-    pretrained: bool = False
 
 
 class ModelEntry(Struct, frozen=True, kw_only=True):

@@ -32,6 +32,9 @@ class AuxOptions(DropoutOptions, frozen=True, kw_only=True, forbid_unknown_field
     """Options of a model with auxiliary classifiers, which only training uses."""
 
     aux: bool | None = None  # None: with them where the image is large enough
+    transform_input: bool = (
+        False  # from ImageNet's normalisation to [-1, 1], which the published weights were trained on
+    )
 
 
 INCEPTION_AUX = 299  # below, its auxiliary classifier's 5 x 5 convolution finds fewer than 5 x 5 pixels
@@ -176,7 +179,7 @@ def make(name: str, family: Family, build: Build) -> nn.Module:
     if isinstance(options, AuxOptions):
         arguments["aux_logits"] = with_aux(name, options, build.image_size)
         arguments["init_weights"] = True
-        arguments["transform_input"] = build.pretrained  # those weights were trained on another scale of the input
+        arguments["transform_input"] = options.transform_input
     if family.size_argument == "image_size":
         arguments["image_size"] = build.image_size
     elif family.size_argument == "input_size":
