@@ -85,9 +85,40 @@ class SurfaceSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="surf
     calibration: Annotated[int, Meta(ge=1)] = 2048  # training samples for `recalibrate`
     precision: Precision = "fp32"
     passes: Passes = 1
+    until: NonNegative | None = None  # stop when no finite point's `sem` of this estimate is above it
 
 
-Spec = TrainSpec | PlaneSpec | SurfaceSpec
+class AnalysisSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="analysis"):
+    """Analyse a surface (later: a run, a plane); gives what the analysis says, and for `critical` its points."""
+
+    target: str
+    analysis: str = "critical"
+    options: dict[str, Any] = {}
+
+
+class ExportSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="export"):
+    """Make data files of a surface, in `exports/<job>/`, fetched by clients with `file.get`."""
+
+    target: str
+    format: str = "npz"
+    options: dict[str, Any] = {}
+
+
+class ImportSpec(Struct, frozen=True, kw_only=True, tag_field="kind", tag="import"):
+    """Make a surface or a run of an uploaded file. `upload` is the id under which its pieces were sent."""
+
+    upload: str
+    format: str = "npz"
+    options: dict[str, Any] = {}
+
+
+Spec = TrainSpec | PlaneSpec | SurfaceSpec | AnalysisSpec | ExportSpec | ImportSpec
+
+
+State = Literal[
+    "waiting", "queued", "running", "pausing", "paused", "cancelling", "done", "failed", "cancelled"
+]  # fmt: skip
+"""Of a job; see states.py for the transitions."""
 
 
 class Execution(Struct, frozen=True, kw_only=True):
@@ -193,6 +224,9 @@ class Done(Struct, frozen=True, kw_only=True):
     run: str | None = None
     plane: str | None = None
     plane_meta: PlaneMeta | None = None
+    surface: str | None = None
+    files: tuple[str, ...] = ()  # of an export, by name
+    summary: dict[str, Any] = {}  # of an analysis
     precision_deviation: float | None = None
     cancelled: bool = False
 
@@ -277,7 +311,67 @@ ToWorker = WorkerJob | WorkerLease | WorkerCancel | WorkerPause | WorkerResume |
 # ---------------------------------------------------------------- events
 
 
-class RunEpoch(Message, frozen=True, kw_only=True, tag="run.epoch"):
+class EventMessage(Message, frozen=True, kw_only=True):
+    """The base of events. `seq` counts the persisted events of a topic without a gap; None on those that are not."""
+
+    seq: int | None = None
+
+
+class Heartbeat(EventMessage, frozen=True, kw_only=True, tag="hb"):
+    """Every second, and at once on a new subscription. `heads` are the newest seq of topics that changed lately."""
+
+    boot: str
+    beat: int
+    heads: dict[str, int] = {}
+
+
+class JobStateEvent(EventMessage, frozen=True, kw_only=True, tag="job.state"):
+    """A job changed its state; with its result or its error where it ended."""
+
+    job: str
+    state: State
+    kind: str = ""
+    name: str = ""
+    result: Done | None = None
+    error: str | None = None
+
+
+class RunStep(EventMessage, frozen=True, kw_only=True, tag="run.step"):
+    """The loss of an optimiser step, throttled; not persisted."""
+
+    run: str
+    step: int
+    loss: float
+
+
+class AnalysisDone(EventMessage, frozen=True, kw_only=True, tag="analysis.done"):
+    """An analysis of a surface is stored: its summary. The points are in the surface (`surface.get`, `snapshot`)."""
+
+    surface: str
+    analysis: str
+    summary: dict[str, Any]
+
+
+class WindowState(EventMessage, frozen=True, kw_only=True, tag="window.state"):
+    """A window announced itself, changed what it shows, or left (`endpoint` None)."""
+
+    window: str
+    endpoint: str | None = None
+    title: str = ""
+
+
+class WorkerState(EventMessage, frozen=True, kw_only=True, tag="worker.state"):
+    """A worker process started, took a job, or ended."""
+
+    worker: str
+    state: Literal["starting", "idle", "busy", "ended"]
+    device: str = ""
+    pid: int | None = None
+    job: str | None = None
+    why: str = ""
+
+
+class RunEpoch(EventMessage, frozen=True, kw_only=True, tag="run.epoch"):
     """An epoch is stored."""
 
     run: str
@@ -286,7 +380,7 @@ class RunEpoch(Message, frozen=True, kw_only=True, tag="run.epoch"):
     metrics: dict[str, float]
 
 
-class CheckpointSaved(Message, frozen=True, kw_only=True, tag="checkpoint.saved"):
+class CheckpointSaved(EventMessage, frozen=True, kw_only=True, tag="checkpoint.saved"):
     """A checkpoint is stored."""
 
     run: str
@@ -296,14 +390,14 @@ class CheckpointSaved(Message, frozen=True, kw_only=True, tag="checkpoint.saved"
     sha256: str
 
 
-class PlaneDone(Message, frozen=True, kw_only=True, tag="plane.done"):
+class PlaneDone(EventMessage, frozen=True, kw_only=True, tag="plane.done"):
     """A plane is stored."""
 
     plane: str
     meta: PlaneMeta
 
 
-class SurfaceBegin(Message, frozen=True, kw_only=True, tag="surface.begin"):
+class SurfaceBegin(EventMessage, frozen=True, kw_only=True, tag="surface.begin"):
     """A surface's axes (arrays `alpha`, `beta`), provenance and schedule are fixed."""
 
     surface: str
@@ -311,7 +405,7 @@ class SurfaceBegin(Message, frozen=True, kw_only=True, tag="surface.begin"):
     passes: int
 
 
-class SurfaceRow(Message, frozen=True, kw_only=True, tag="surface.row"):
+class SurfaceRow(EventMessage, frozen=True, kw_only=True, tag="surface.row"):
     """Row i is stored up to this pass; its derived values as <f4 arrays (W,): loss, sem, accuracy, ..."""
 
     surface: str
@@ -320,21 +414,21 @@ class SurfaceRow(Message, frozen=True, kw_only=True, tag="surface.row"):
     n: int  # samples seen by this row so far
 
 
-class PathDone(Message, frozen=True, kw_only=True, tag="path.done"):
+class PathDone(EventMessage, frozen=True, kw_only=True, tag="path.done"):
     """The path on a surface, as the columns of path.csv (arrays, each (n,))."""
 
     surface: str
     losses: bool
 
 
-class SurfaceDone(Message, frozen=True, kw_only=True, tag="surface.done"):
+class SurfaceDone(EventMessage, frozen=True, kw_only=True, tag="surface.done"):
     """The surface is sealed."""
 
     surface: str
     file: str
 
 
-class JobProgress(Message, frozen=True, kw_only=True, tag="job.progress"):
+class JobProgress(EventMessage, frozen=True, kw_only=True, tag="job.progress"):
     """How far a job is. `rate` in its unit of work a second; `eta_s` None until it is known."""
 
     job: str
@@ -345,7 +439,7 @@ class JobProgress(Message, frozen=True, kw_only=True, tag="job.progress"):
     note: str = ""
 
 
-class LogLine(Message, frozen=True, kw_only=True, tag="log.line"):
+class LogLine(EventMessage, frozen=True, kw_only=True, tag="log.line"):
     """A line of a job's log."""
 
     job: str | None
@@ -354,7 +448,21 @@ class LogLine(Message, frozen=True, kw_only=True, tag="log.line"):
 
 
 Event = (
-    RunEpoch | CheckpointSaved | PlaneDone | SurfaceBegin | SurfaceRow | PathDone | SurfaceDone | JobProgress | LogLine
+    Heartbeat
+    | JobStateEvent
+    | RunStep
+    | AnalysisDone
+    | WindowState
+    | WorkerState
+    | RunEpoch
+    | CheckpointSaved
+    | PlaneDone
+    | SurfaceBegin
+    | SurfaceRow
+    | PathDone
+    | SurfaceDone
+    | JobProgress
+    | LogLine
 )
 
 # ---------------------------------------------------------------- presets
