@@ -1,7 +1,7 @@
 """What a client may ask of the daemon, and what it answers. One struct a request, one a reply; REPLIES pairs them.
 
 Every request carries `id`, chosen by the client: it is the idempotency key. The same id with the same body again gets
-the stored reply; the same id with another body is `id_reused`. Array and file pieces travel as buffers beside the header.
+the stored reply; the same id with another body is `id_reused`. Pieces of arrays and files travel as buffers.
 """
 
 from __future__ import annotations
