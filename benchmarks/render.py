@@ -100,7 +100,10 @@ def matplotlib() -> dict[tuple[str, int], float] | None:
 
 def start() -> tuple[float, float]:
     """Seconds and MiB of a process that imports the renderer and makes a context."""
-    code = "from renderer.picture import Renderer; Renderer(); import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    code = (
+        "from renderer.picture import Renderer; Renderer(); "
+        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return time.perf_counter() - began, int(done.stdout) / 1024

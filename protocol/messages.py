@@ -138,8 +138,9 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="t"):
 
 
 class WorkerReady(Message, frozen=True, kw_only=True, tag="wrk.ready"):
-    """The worker is up and idle."""
+    """The worker is up and idle. `worker` is the name it was started under."""
 
+    worker: str = ""
     device: str
     threads: int
     versions: dict[str, str]
@@ -151,6 +152,7 @@ class WorkerBegin(Message, frozen=True, kw_only=True, tag="wrk.begin"):
     job: str
     execution: Execution
     total: int  # steps of a training, row-passes of a surface, sweeps of a plane
+    seconds: float | None = None  # that the whole job will take, from a calibration
     meta: SurfaceMeta | None = None
     shares: tuple[Share, ...] = ()
     metrics: tuple[MetricDecl, ...] = ()
@@ -272,7 +274,8 @@ class WorkerJob(Message, frozen=True, kw_only=True, tag="wrk.job"):
     execution: Execution = Execution()
     workspace: str
     data: str | None = None  # the data folder, where one was chosen
-    resume: str | None = None  # the run to go on with
+    run: str | None = None  # the id of the run to make, or to go on with where it has a state; None: a new one
+    resume: str | None = None  # the run to go on with; one that cannot is refused
     dry: bool = False  # check everything, build everything, write nothing: ends after `wrk.begin`
 
 
@@ -285,9 +288,14 @@ class WorkerLease(Message, frozen=True, kw_only=True, tag="wrk.lease"):
 
 
 class WorkerCancel(Message, frozen=True, kw_only=True, tag="wrk.cancel"):
-    """Stop the job at the next row or step; what is committed is kept."""
+    """Stop the job at the next row or step (`boundary`: after the epoch); what is committed is kept.
+
+    `keep`: write the state to go on from first, so that not a step is lost (a pause, a daemon that ends).
+    """
 
     job: str
+    when: Literal["now", "boundary"] = "now"
+    keep: bool = False
 
 
 class WorkerPause(Message, frozen=True, kw_only=True, tag="wrk.pause"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The scales of one picture. A *unit* value is 0 at `lo` and 1 at `hi`, in the scale's own (log or linear) space."""
+    """The scales of one picture. A *unit* value is 0 at `lo` and 1 at `hi`, in the scale's own space."""
 
     lo: float = 0.0
     hi: float = 1.0
@@ -81,7 +82,7 @@ def scale(values: Floats, n: NDArray[np.int64], view: View) -> Scale:
     seen = n > 0
     valid = seen & np.isfinite(values)
     finite = values[valid]
-    counts = {
+    counts: dict[str, Any] = {
         "measured": int(finite.size),
         "diverged": int(np.count_nonzero(seen & ~valid)),
         "missing": int(np.count_nonzero(~seen)),

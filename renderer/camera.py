@@ -68,7 +68,7 @@ class Projection:
 
 
 def corners(sides: tuple[float, float], top: float) -> Floats:
-    """The box's eight corners (8, 3): the four of the floor counter-clockwise from low alpha, low beta, then the lid."""
+    """The box's eight corners (8, 3): the floor's four counter-clockwise from low alpha, low beta, then the lid's."""
     x, y = sides
     ring = [(-x, -y), (x, -y), (x, y), (-x, y)]
     return np.array([(*p, z) for z in (0.0, top) for p in ring])
@@ -104,7 +104,8 @@ def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: 
     """Straight down, orthographic, with the grid's edges on the rectangle's."""
     view = np.diag([1.0, 1.0, -1.0, 1.0])
     view[2, 2] = -0.25  # depth only orders what lies on the plane
-    return Projection(_fit(view, corners(sides, 0.0), rect, size, camera), size, np.array([0.0, 0.0, 1.0]))
+    matrix = _fit(view, corners(sides, 0.0), rect, size, camera, stretch=True)
+    return Projection(matrix, size, np.array([0.0, 0.0, 1.0]))
 
 
 def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top: float, camera: Camera) -> Projection:
@@ -132,19 +133,23 @@ def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top
     return Projection(_fit(lens @ rotation, corners(sides, top), rect, size, camera), size, eye)
 
 
-def _fit(matrix: Floats, points: Floats, rect: Rect, size: tuple[int, int], camera: Camera) -> Floats:
+def _fit(
+    matrix: Floats, points: Floats, rect: Rect, size: tuple[int, int], camera: Camera, stretch: bool = False
+) -> Floats:
     """Scale and move the image of the points onto the rectangle's middle, then zoom and shift: an affine map in clip
-    space, so that the fit is exact whatever the lens."""
+    space, so that the fit is exact whatever the lens. `stretch` fills a rectangle of whole pixels to its edges."""
     homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1) @ matrix.T
     image = homogeneous[:, :2] / homogeneous[:, 3:]
     lo, hi = image.min(0), image.max(0)
     room = np.array([rect.width, rect.height])
-    scale = float(np.min(room / np.maximum(hi - lo, 1e-9))) * camera.zoom  # pixels a unit
+    scale = room / np.maximum(hi - lo, 1e-9) * camera.zoom  # pixels a unit
+    if not stretch:
+        scale = np.full(2, scale.min())
     middle = np.array([(rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2])
     middle = middle + np.array([camera.shift_x, -camera.shift_y]) * room / 2
     w, h = size
     fit = np.eye(4)
-    fit[0, 0], fit[1, 1] = 2 * scale / w, 2 * scale / h
+    fit[0, 0], fit[1, 1] = 2 * scale[0] / w, 2 * scale[1] / h
     centre = (lo + hi) / 2
     fit[0, 3] = 2 * middle[0] / w - 1 - centre[0] * fit[0, 0]
     fit[1, 3] = 1 - 2 * middle[1] / h - centre[1] * fit[1, 1]

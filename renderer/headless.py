@@ -44,9 +44,10 @@ def render(request: Render, renderer: Renderer) -> RenderOk:
         surface = replace(surface, path=read_path_csv(request.path_csv))
     scene = Scene(view)
     scene.apply(surface)
-    renderer.draw(scene, request.width, request.height, request.scale)
-    pixels = renderer.pixels()
-    write_png(request.out, pixels, view, surface.meta, request.scale)
+    with replacing(request.out) as out:  # opened first: a place that cannot be written is told before drawing
+        renderer.draw(scene, request.width, request.height, request.scale)
+        pixels = renderer.pixels()
+        write_png(out, pixels, view, surface.meta, request.scale)
     height, width = pixels.shape[:2]
     return RenderOk(
         out=request.out,
@@ -58,15 +59,14 @@ def render(request: Render, renderer: Renderer) -> RenderOk:
     )
 
 
-def write_png(file: str, pixels: NDArray[np.uint8], view: View, meta: SurfaceMeta, scale: float) -> None:
+def write_png(file: IO[bytes], pixels: NDArray[np.uint8], view: View, meta: SurfaceMeta, scale: float) -> None:
     """Write pixels (h, w, 3) uint8 as a PNG that carries its view and provenance."""
     info = PngInfo()
     info.add_itxt(VIEW_KEY, msgspec.json.encode(view).decode())
     info.add_itxt(META_KEY, msgspec.json.encode(meta).decode())
     info.add_text("Software", "thalweg")
     dots = 96 * scale
-    with replacing(file) as out:
-        Image.fromarray(pixels).save(out, format="PNG", pnginfo=info, compress_level=6, dpi=(dots, dots))
+    Image.fromarray(pixels).save(file, format="PNG", pnginfo=info, compress_level=6, dpi=(dots, dots))
 
 
 def read_png_view(file: str) -> tuple[View, SurfaceMeta]:
@@ -76,8 +76,8 @@ def read_png_view(file: str) -> tuple[View, SurfaceMeta]:
             image.load()
             texts = getattr(image, "text", {})
         return (
-            msgspec.json.decode(texts[VIEW_KEY], type=View),
-            msgspec.json.decode(texts[META_KEY], type=SurfaceMeta),
+            msgspec.json.decode(str(texts[VIEW_KEY]), type=View),
+            msgspec.json.decode(str(texts[META_KEY]), type=SurfaceMeta),
         )
     except (OSError, KeyError, SyntaxError, msgspec.MsgspecError) as e:
         raise InputError(f"{file}: expected a PNG made by thalweg, which carries its view", code="integrity") from e

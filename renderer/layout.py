@@ -37,7 +37,7 @@ class Layout:
 
 
 def is_flat(view: View) -> bool:
-    """Whether the picture is a plane seen straight from above: in 2d, and in 3d through a parallel lens at the zenith."""
+    """Whether the picture is a plane seen straight from above: in 2d, or in 3d by a parallel lens at the zenith."""
     camera = view.camera
     return view.mode == "2d" or (
         camera.projection == "orthographic" and camera.elevation == 90 and camera.azimuth in (0, "auto")
@@ -45,7 +45,7 @@ def is_flat(view: View) -> bool:
 
 
 def compute(view: View, width: int, height: int, scale: float, sides: tuple[float, float]) -> Layout:
-    """The layout of a picture of width x height units-to-be at `scale`; `sides` are half the world sides of the grid."""
+    """The layout of a picture of width x height at `scale`; `sides` are half the world sides of the grid."""
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     unit = scale * min(max(min(width / 1280, height / 800), 0.62), 2.5)
     w, h = size[0] / unit, size[1] / unit  # in units

@@ -19,9 +19,11 @@ class Level(NamedTuple):
 
 
 def linear(lo: float, hi: float, count: int) -> list[Level]:
-    """Multiples of a round step strictly inside (lo, hi), about `count`; every fifth multiple (fourth of 2.5) is major."""
+    """Multiples of a round step inside (lo, hi), about `count`; every fifth multiple (fourth of 2.5) is major."""
     span = hi - lo
-    if not (math.isfinite(span) and span > 0):
+    if math.isinf(span) and math.isfinite(lo) and math.isfinite(hi):
+        return [Level(level.value * 4, level.major) for level in linear(lo / 4, hi / 4, count)]
+    if not span > 0:
         return []
     step = ticks.nice_step(span, count)
     every = 4 if f"{step:e}".startswith("2.5") else 5

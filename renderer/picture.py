@@ -54,7 +54,7 @@ class Renderer:
         dirty: Dirty = EVERYTHING,
         samples: int | None = None,
     ) -> frames.Frame:
-        """Draw into the renderer's own framebuffer: `samples` jittered frames, averaged, and the lettering over them."""
+        """Draw into an own framebuffer: `samples` jittered frames, averaged, with the lettering over them."""
         frame = frames.make(scene, width, height, scale)
         size = frame.layout.size
         if self._targets is None or self._targets.size != size:
@@ -84,7 +84,7 @@ class Renderer:
     def _scene(self, frame: frames.Frame, targets: Targets) -> None:
         targets.frame.use()
         targets.frame.viewport = (0, 0, *targets.size)
-        targets.frame.scissor = None
+        targets.frame.scissor = None  # type: ignore[assignment]
         targets.frame.clear(*frame.theme.paper, depth=1.0)
         if frame.scene.axes is None:
             return
@@ -96,7 +96,7 @@ class Renderer:
         self.ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
         for layer in self.layers:
             layer.scene(frame)
-        targets.frame.scissor = None
+        targets.frame.scissor = None  # type: ignore[assignment]
 
     def _overlay(self, frame: frames.Frame, targets: Targets) -> None:
         ink = Ink()

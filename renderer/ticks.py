@@ -52,7 +52,9 @@ def nice_step(span: float, count: int) -> float:
 def linear(lo: float, hi: float, count: int = 5) -> list[Tick]:
     """Round values in [lo, hi], about `count` steps, labelled with as many decimals as the step needs."""
     span = hi - lo
-    if not (math.isfinite(span) and span > 0):
+    if math.isinf(span) and math.isfinite(lo) and math.isfinite(hi):  # the difference of the largest numbers
+        return [Tick(t.value * 4, number(t.value * 4, 3)) for t in linear(lo / 4, hi / 4, count)]
+    if not span > 0:
         return [Tick(lo, number(lo))] if math.isfinite(lo) else []
     step = nice_step(span, count)
     first, last = math.ceil(lo / step - 1e-6), math.floor(hi / step + 1e-6)
@@ -61,7 +63,7 @@ def linear(lo: float, hi: float, count: int = 5) -> list[Tick]:
     values = [k * step for k in range(first, last + 1)]
     largest = max(abs(lo), abs(hi))
     exponent = math.floor(math.log10(largest))
-    if -4 <= exponent < 6:
+    if -4 <= exponent < 6 or (6 <= exponent < 9 and step < 10):
         decimals = _decimals(step)
         return [Tick(v, f"{v:.{decimals}f}".replace("-", MINUS) if v else "0") for v in values]
     digits = max(1, exponent - math.floor(math.log10(step)) + 1 + _decimals(step / 10 ** math.floor(math.log10(step))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import moderngl
 
 from protocol.errors import InputError
@@ -10,7 +12,8 @@ from protocol.errors import InputError
 def standalone() -> moderngl.Context:
     """A context of its own. Raises InputError (`unavailable`) where the machine has no usable OpenGL."""
     failures = []
-    for options in ({"backend": "egl"}, {}):
+    attempts: tuple[dict[str, Any], ...] = ({"backend": "egl"}, {})
+    for options in attempts:
         try:
             ctx = moderngl.create_context(standalone=True, require=330, **options)
         except Exception as e:  # moderngl and glcontext raise bare Exception

@@ -11,7 +11,7 @@ SHADERS = Path(__file__).parent.parent / "shaders"
 
 
 class Programs:
-    """`programs["sheet"]` is shaders/sheet.vert with shaders/sheet.frag; `programs["sheet", "MESH"]` a variant of it."""
+    """`programs["sheet"]` is shaders/sheet.vert with shaders/sheet.frag, `programs["sheet", "MESH"]` a variant."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
         self.ctx = ctx
@@ -36,4 +36,4 @@ def put(program: moderngl.Program, **values: Any) -> None:
     """Set uniforms; those that the compiler left out are passed over."""
     for name, value in values.items():
         if name in program:
-            program[name].value = value
+            program[name].value = value  # type: ignore[union-attr]

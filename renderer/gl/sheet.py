@@ -57,7 +57,9 @@ class Sheet:
     ) -> None:
         """Draw the sheet into the bound framebuffer: raised by its values, or flat at a world `height`."""
         store, scale, view, unit = self.store, frame.scale, frame.view, frame.unit
-        assert store.field is not None and store.raw is not None and store.axes is not None
+        assert store.field is not None
+        assert store.raw is not None
+        assert store.axes is not None
         table = frame.table.tobytes()
         if table != self._held:
             self._table.write(table)

@@ -104,7 +104,7 @@ class Store:
 
     def _upload(self, scene: Scene, rows: Iterable[int] | None) -> None:
         assert self.raw is not None
-        height, width = self.shape
+        width = self.shape[1]
         if rows is None:
             self.raw.write(self._coded(scene.shown, scene.n).tobytes())
             return
@@ -142,8 +142,10 @@ class Store:
 
     def _refine(self, rows: list[int] | None) -> None:
         """Measured values to unit values to the display field, for the rows that changed and their footprint."""
-        assert self.raw is not None and self._units is not None
-        assert self._units_target is not None and self._target is not None
+        assert self.raw is not None
+        assert self._units is not None
+        assert self._units_target is not None
+        assert self._target is not None
         put(self._units_program, raw=1, **self.transform)
         put(self._field_program, units=0, raw=1, k=self.k, cubic=self.transform["cubic"])
         self._units.use(0)
@@ -166,7 +168,7 @@ class Store:
             for y0, y1 in spans:
                 target.scissor = (0, y0, width, y1 - y0)
                 vao.render(moderngl.TRIANGLES, vertices=3)
-            target.scissor = None
+            target.scissor = None  # type: ignore[assignment]
 
     def _release_textures(self) -> None:
         textures = (self.raw, self._units, self.field, *(self.axes or ()))

@@ -133,7 +133,7 @@ def _edge(
     for at, label in marks:
         q = frame.pixels(at[None])[0, :2]
         tip = q + out * 5 * u
-        ink.line(q, tip, max(1.0, u), theme.line)
+        ink.line(tuple(q), tuple(tip), max(1.0, u), theme.line)
         width = fonts.width(label, SIZE * u)
         # the label's box touches the tick's tip from outside
         centre = q + out * 10 * u + out * (abs(out[0]) * width / 2 + abs(out[1]) * SIZE * u * 0.42)

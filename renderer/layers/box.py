@@ -10,7 +10,7 @@ from renderer import ticks
 from renderer.camera import corners
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
-from renderer.ink import Ink, capsules
+from renderer.ink import Ink, Point, capsules
 from renderer.scene import Dirty
 
 TICKS = 5
@@ -54,7 +54,8 @@ class Box:
             return
         (sx, sy), top, theme, unit = frame.sides, frame.top, frame.theme, frame.unit
         wx, wy = behind(frame)
-        faint, strong = [], []
+        faint: list[tuple[Point, Point]] = []
+        strong: list[tuple[Point, Point]] = []
         bare = not frame.view.layers.base  # a base brings its own lines
         for x, _ in axis_ticks(frame, 0):
             if bare:

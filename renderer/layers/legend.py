@@ -82,12 +82,12 @@ def entries(frame: Frame) -> list[Entry]:
     if view.layers.minimum and scale.lowest is not None and not scale.constant:
         i, j = scale.lowest
         word = "Highest" if view.metric == "accuracy" else "Lowest"
-        at = f"at α = {number(float(scene.axes[0][j]), 3)}, β = {number(float(scene.axes[1][i]), 3)}"
+        at = f"measured at α = {number(float(scene.axes[0][j]), 3)}, β = {number(float(scene.axes[1][i]), 3)}"
         value = number(float(scene.shown[i, j]), 4)
         out.append(
             Entry(
                 lambda ink, x, y: glyph(ink, "lowest", (x, y), u, frame.on_paper),
-                f"{word} measured point: {value}",
+                f"{word} value: {value}",
                 (at,),
             )
         )
@@ -193,7 +193,7 @@ def _dot(frame: Frame, colour: Colour, u: float) -> Callable[[Ink, float, float]
 def _swatch(frame: Frame, colour: Colour) -> Callable[[Ink, float, float], None]:
     def draw(ink: Ink, x: float, y: float) -> None:
         r, u = 6, frame.unit
-        box = tuple(round(v) for v in (x - r * u, y - r * u, x + r * u, y + r * u))
+        box = (round(x - r * u), round(y - r * u), round(x + r * u), round(y + r * u))
         ink.rect(*box, colour)
         ink.frame(*box, max(1.0, round(0.75 * u)), frame.theme.line)
 
@@ -203,7 +203,7 @@ def _swatch(frame: Frame, colour: Colour) -> Callable[[Ink, float, float], None]
 def _hatch(frame: Frame, crossed: bool, colour: Colour) -> Callable[[Ink, float, float], None]:
     def draw(ink: Ink, x: float, y: float) -> None:
         u = frame.unit
-        box = tuple(round(v) for v in (x - 7 * u, y - 7 * u, x + 7 * u, y + 7 * u))
+        box = (round(x - 7 * u), round(y - 7 * u), round(x + 7 * u), round(y + 7 * u))
         ink.hatch(*box, 6 * u, crossed, colour)
         ink.frame(*box, max(1.0, round(0.75 * u)), frame.theme.line)
 

@@ -6,6 +6,7 @@ pale and unjoined: a line would tell a way that was not taken. Points outside of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import moderngl
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ends:
-    """Line pieces from a to b in the plane (n, 2) with places t (n,) along the path in [0, 1]; dots at `dots` (m, 2)."""
+    """Line pieces from a to b in the plane (n, 2) at t (n,) along the path in [0, 1]; checkpoints `dots` (m, 2)."""
 
     a: Floats
     b: Floats
@@ -40,13 +41,12 @@ def cut(
     """The path's pieces inside of the box (alpha lo, hi, beta lo, hi); dots only at checkpoints inside."""
     points = np.stack([alpha, beta], 1)
     t = np.linspace(0, 1, len(points)) if len(points) > 1 else np.zeros(len(points))
-    good = np.isfinite(points).all(1)
+    good = np.asarray(np.isfinite(points).all(1))
 
     def inside(p: Floats) -> NDArray[np.bool_]:
         e = 1e-9 * np.array([box[1] - box[0], box[3] - box[2]])
         lo, hi = np.array([box[0], box[2]]) - e, np.array([box[1], box[3]]) + e
-        out: NDArray[np.bool_] = ((p >= lo) & (p <= hi)).all(-1)
-        return out
+        return np.asarray(((p >= lo) & (p <= hi)).all(-1))
 
     dots = good & inside(points)
     if not joined or len(points) < 2:
@@ -116,7 +116,7 @@ class Path:
         p[:, 2] = frame.pixels(world + frame.projection.eye * 0.03)[:, 2]
         return p
 
-    def _tint(self, frame: Frame, off: bool):  # type: ignore[no-untyped-def]
+    def _tint(self, frame: Frame, off: bool) -> Callable[[Floats], Floats]:
         def colours(t: Floats) -> Floats:
             rgb = frame.path_table[np.round(np.clip(t, 0, 1) * 255).astype(int)] / 255.0
             if off:
@@ -126,7 +126,9 @@ class Path:
 
         return colours
 
-    def _dots(self, frame, ends: Ends, radius: float, tint, halo: Floats, off: bool):  # type: ignore[no-untyped-def]
+    def _dots(
+        self, frame: Frame, ends: Ends, radius: float, tint: Callable[[Floats], Floats], halo: Floats, off: bool
+    ) -> list[NDArray[np.float32]]:
         if not len(ends.dots):
             return []
         u = frame.unit

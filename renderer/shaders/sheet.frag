@@ -48,7 +48,8 @@ vec3 mapped(float s) {
 }
 
 float line(float distance_, float width) {
-    return clamp(width * 0.5 + 0.5 - distance_, 0.0, 1.0) * min(width, 1.0);
+    // thinner than a pixel: a pixel wide and fainter, so that the ink stays width times length
+    return clamp(max(width, 1.0) * 0.5 + 0.5 - distance_, 0.0, 1.0) * min(width, 1.0);
 }
 
 vec4 over(vec4 top, vec4 under) { return top + under * (1.0 - top.a); }

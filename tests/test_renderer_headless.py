@@ -1,0 +1,171 @@
+"""Pictures by request: one answer a line, whole files or none, and PNGs that know their view."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import scenes
+from PIL import Image
+
+from protocol.messages import Render, RenderErr, RenderOk
+from protocol.view import override, preset
+from renderer import headless
+
+
+@pytest.fixture
+def surface(tmp_path: Path) -> str:
+    return str(scenes.resnet().save(tmp_path / "surface.npz"))
+
+
+def ask(tmp_path: Path, surface: str, **changes: object) -> RenderOk | RenderErr:
+    request = {
+        "t": "render",
+        "file": surface,
+        "out": str(tmp_path / "out.png"),
+        "width": 320,
+        "height": 200,
+        "scale": 1,
+    }
+    reply, _ = headless.answer(json.dumps(request | changes), scenes.renderer())
+    return reply
+
+
+def test_a_picture_is_written_and_carries_its_view(tmp_path, surface):
+    reply = ask(tmp_path, surface, preset="heat", view={"colormap": "rainbow", "height": "0.5"})
+    assert isinstance(reply, RenderOk)
+    with Image.open(reply.out) as image:
+        assert image.size == (reply.width, reply.height) == (320, 200)
+    view, meta = headless.read_png_view(reply.out)
+    assert view == reply.view == override(preset("heat"), {"colormap": "rainbow", "height": 0.5})
+    assert (meta.model, meta.plane.kind) == ("ResNet-50", "pca")
+
+
+def test_a_picture_drawn_again_from_its_own_view_is_the_same(tmp_path, surface):
+    first = ask(tmp_path, surface, preset="contours-2d", view={"theme": "dark", "contours.count": 7})
+    assert isinstance(first, RenderOk)
+    before = np.asarray(Image.open(first.out))
+    view, _ = headless.read_png_view(first.out)
+    flat = {k: v for k, v in _dotted(msgspec.to_builtins(view)).items() if k != "preset"}
+    again = ask(tmp_path, surface, preset=view.preset, view=flat)
+    assert isinstance(again, RenderOk)
+    assert np.array_equal(before, np.asarray(Image.open(again.out)))
+
+
+def _dotted(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    out: dict[str, object] = {}
+    for key, value in tree.items():
+        out |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return out
+
+
+def test_the_seeds_csv_takes_the_paths_place(tmp_path, surface):
+    bare = ask(tmp_path, surface, view={"layers.path": False})
+    with_path = ask(tmp_path, surface, path_csv=str(scenes.DATA / "ResNet_PCA_gradient_descent_results.csv"))
+    assert isinstance(bare, RenderOk)
+    assert isinstance(with_path, RenderOk)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "sentence"),
+    [
+        ({"file": "no.npz"}, "not_found", "found no file"),
+        ({"path_csv": "no.csv"}, "not_found", "found no file"),
+        ({"preset": "poster"}, "not_found", "expected one of contours-2d"),
+        ({"view": {"hight": 1}}, "not_found", "did you mean height"),
+        ({"view": {"height": "tall"}}, "bad_request", "a number from 0 to 10"),
+        ({"out": "/nowhere/at/all.png"}, "unavailable", "cannot write there"),
+        ({"width": 3}, "bad_request", "`int` >= 160"),
+        ({"width": 8192, "height": 8192, "scale": 8}, "too_large", "million pixels"),
+        ({"t": "paint"}, "bad_request", "Invalid value 'paint'"),
+        ({"file": 7}, "bad_request", "Expected `str`"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_leaves_no_file(tmp_path, surface, changes, code, sentence):
+    reply = ask(tmp_path, surface, **changes)
+    assert isinstance(reply, RenderErr)
+    assert reply.code == code
+    assert sentence in reply.msg
+    assert "\n" not in reply.msg
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["surface.npz"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a zip", b"x" * 5000])
+def test_a_damaged_file_is_told(tmp_path, damage):
+    file = tmp_path / "surface.npz"
+    file.write_bytes(damage)
+    reply = ask(tmp_path, str(file))
+    assert isinstance(reply, RenderErr)
+    assert reply.code == "integrity"
+
+
+def test_a_full_disk_leaves_the_old_picture(tmp_path, surface, monkeypatch):
+    old = tmp_path / "out.png"
+    old.write_bytes(b"old")
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    reply = ask(tmp_path, surface)
+    assert isinstance(reply, RenderErr)
+    assert "No space left" in reply.msg
+    assert old.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.png", "surface.npz"]
+
+
+def test_another_png_is_not_taken_for_ours(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "other.png")
+    with pytest.raises(ValueError, match="made by thalweg"):
+        headless.read_png_view(str(tmp_path / "other.png"))
+
+
+def test_every_line_has_its_answer_in_order(tmp_path, surface):
+    scenes.renderer()
+    good = {"t": "render", "file": surface, "out": str(tmp_path / "a.png"), "width": 200, "height": 150, "scale": 1}
+    lines = [
+        json.dumps(good),
+        "nonsense",
+        "",
+        json.dumps(good | {"preset": "x"}),
+        json.dumps(good | {"preset": "mesh"}),
+    ]
+    sink = io.BytesIO()
+    headless.serve(io.BytesIO("\n".join(lines).encode()), sink)
+    replies = [msgspec.json.decode(line, type=RenderOk | RenderErr) for line in sink.getvalue().splitlines()]
+    assert [type(r).__name__ for r in replies] == ["RenderOk", "RenderErr", "RenderErr", "RenderOk"]
+
+
+def test_the_process_answers_on_stdout_and_says_where_there_is_no_opengl(tmp_path, surface):
+    request = msgspec.json.encode(Render(file=surface, out=str(tmp_path / "b.png"), width=200, height=150))
+    for env, expected in (({}, "ok"), ({"LD_LIBRARY_PATH": str(_blind(tmp_path))}, "err")):
+        if expected == "ok":
+            scenes.renderer()
+        done = subprocess.run(
+            [sys.executable, "-m", "renderer.headless"],
+            input=request + b"\n",
+            capture_output=True,
+            env=os.environ | env,
+            check=True,
+        )
+        reply = json.loads(done.stdout)
+        assert reply["t"] == expected, reply
+        if expected == "err":
+            assert reply["code"] == "unavailable"
+            assert "OpenGL" in reply["msg"]
+
+
+def _blind(folder: Path) -> Path:
+    """A folder whose libEGL and libGL are no libraries, as on a machine without them."""
+    blind = folder / "blind"
+    blind.mkdir()
+    for name in ("libEGL.so", "libEGL.so.1", "libGL.so", "libGL.so.1", "libX11.so", "libX11.so.6"):
+        (blind / name).write_text("no library")
+    return blind
