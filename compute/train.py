@@ -8,11 +8,9 @@ and gives the same bits as one that was never interrupted (same device type, thr
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compute import execution, models, recipes
+from compute import models, recipes
+from compute.arithmetic import autocast, numerics, seeded, sums_device
 from compute.datasets import TensorData, generator
 from compute.datasets.augment import shift_and_flip
+from compute.resume import Resume, load_weights, restore, resume_state
 from protocol.errors import InputError
-from protocol.messages import Execution, Precision, Recipe
+from protocol.messages import Precision, Recipe
 
-RESUME_FORMAT = 1
 EVAL_BATCH = 512
 
 
@@ -67,16 +66,6 @@ class CheckpointDue:
 
 
 TrainEvent = StepDone | EpochDone | CheckpointDue
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Where to go on: a checkpoint's weights (parameters and buffers by name, a shared tensor at least once), and what
-    its `resume()` gave."""
-
-    weights: Mapping[str, Tensor]
-    tensors: Mapping[str, Tensor]
-    meta: Mapping[str, Any]
 
 
 # ---------------------------------------------------------------- what follows from the recipe alone
@@ -122,11 +111,6 @@ def training_loss(output: Tensor | Sequence[Tensor], targets: Tensor, aux_weight
     return loss
 
 
-def recipe_hash(recipe: Recipe) -> str:
-    """sha256 of the recipe, so that a resume state is not used under another one."""
-    return hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
-
-
 # ---------------------------------------------------------------- the loop
 
 
@@ -148,11 +132,13 @@ def train(
     training goes on. The caller's random state and torch settings are as they were at every event.
     """
     device = torch.device(device)
-    recipes.check(recipe, device=device, train_samples=len(train_data), roots=roots)
+    recipes.check(recipe, device=device, train_samples=len(train_data), roots=roots if resume is None else None)
     check_data(recipe, train_data)
     check_data(recipe, test_data)
-    model = recipes.build_model(recipe, roots=roots)
-    if resume is not None:
+    if resume is None:
+        model = recipes.build_model(recipe, roots=roots)
+    else:  # every weight comes from the checkpoint: the published ones may be gone by now
+        model = recipes.build_model(msgspec.structs.replace(recipe, pretrained=False))
         load_weights(model, resume.weights)
     model.to(device)
     if channels_last:
@@ -166,13 +152,12 @@ def train(
 
     bounds = batch_bounds(len(train_data), recipe.batch_size)
     total = recipe.epochs * len(bounds)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    sums = sums_device(device)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=sums)
+    correct = torch.zeros((), dtype=torch.int64, device=sums)
     step = 0
     if resume is not None:
-        step = read_resume_state(recipe, resume, optimizer, model)
-        loss_sum.copy_(resume.tensors["epoch.loss_sum"])
-        correct.copy_(resume.tensors["epoch.correct"])
+        step = restore(recipe, resume, optimizer, loss_sum, correct)
 
     def due(metrics: dict[str, float] | None = None) -> CheckpointDue:
         at = step
@@ -213,8 +198,8 @@ def train(
             optimizer.step()
             logits = output if isinstance(output, Tensor) else output[0]
             loss = loss.detach()
-            loss_sum += loss.double() * len(y)
-            correct += (logits.argmax(1) == y).sum()
+            loss_sum += loss.to(sums).double() * len(y)
+            correct += (logits.argmax(1) == y).sum().to(sums)
         step += 1
         yield StepDone(step=step, total=total, epoch=step / len(bounds), loss=loss)
 
@@ -245,15 +230,16 @@ def evaluate(
     images: Tensor,
     targets: Tensor,
     *,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     batch_size: int = EVAL_BATCH,
     channels_last: bool = False,
 ) -> tuple[float, float]:
     """(mean cross-entropy, accuracy) in evaluation mode, sums in float64; the model's mode is put back."""
     was_training = model.training
     model.eval()
-    loss_sum = torch.zeros((), dtype=torch.float64, device=images.device)
-    correct = torch.zeros((), dtype=torch.int64, device=images.device)
+    sums = sums_device(images.device)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=sums)
+    correct = torch.zeros((), dtype=torch.int64, device=sums)
     with torch.inference_mode():
         for start in range(0, len(targets), batch_size):
             x, y = images[start : start + batch_size], targets[start : start + batch_size]
@@ -261,8 +247,8 @@ def evaluate(
                 x = x.contiguous(memory_format=torch.channels_last)
             with autocast(precision, images.device):
                 output = model(x)
-            loss_sum += F.cross_entropy(output.float(), y, reduction="none").double().sum()
-            correct += (output.argmax(1) == y).sum()
+            loss_sum += F.cross_entropy(output.float(), y, reduction="none").to(sums).double().sum()
+            correct += (output.argmax(1) == y).sum().to(sums)
     model.train(was_training)
     return float(loss_sum) / len(targets), int(correct) / len(targets)
 
@@ -301,107 +287,3 @@ def check_data(recipe: Recipe, data: TensorData) -> None:
             f"{data.image_size}: load it with the recipe's image_size",
             path="$.recipe.image_size",
         )
-
-
-# ---------------------------------------------------------------- going on
-
-
-def resume_state(
-    recipe: Recipe, step: int, optimizer: torch.optim.Optimizer, loss_sum: Tensor, correct: Tensor
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What a resume needs beside the weights, as copies: named tensors, and JSON-able meta."""
-    tensors = {"epoch.loss_sum": loss_sum.clone(), "epoch.correct": correct.clone()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{key}"] = value.detach().clone()
-    return tensors, {"format": RESUME_FORMAT, "recipe": recipe_hash(recipe), "step": step}
-
-
-def read_resume_state(recipe: Recipe, resume: Resume, optimizer: torch.optim.Optimizer, model: nn.Module) -> int:
-    """Put the optimiser's state back; gives the number of steps done."""
-    if resume.meta.get("format") != RESUME_FORMAT:
-        raise InputError(
-            f"resume state: expected format {RESUME_FORMAT}, got {resume.meta.get('format')}: it is of another version",
-            code="integrity",
-        )
-    if resume.meta.get("recipe") != recipe_hash(recipe):
-        raise InputError(
-            "resume state: it belongs to another recipe: go on with the recipe it was saved under", code="integrity"
-        )
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in resume.tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "optimizer":
-            index, _, key = rest.partition(".")
-            state.setdefault(int(index), {})[key] = value.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(resume.meta["step"])
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy weights into the model; a name may be missing only where its tensor is shared with one that is there."""
-    own = model.state_dict()
-    wrong = sorted(weights.keys() - own.keys()) + sorted(
-        name for name, value in weights.items() if name in own and own[name].shape != value.shape
-    )
-    given = {own[name].data_ptr() for name in weights if name in own}
-    missing = [name for name in own if name not in weights and own[name].data_ptr() not in given]
-    if wrong or missing:
-        raise InputError(
-            f"checkpoint: its tensors are not this model's: '{(wrong or missing)[0]}' does not match: "
-            "use the recipe it was saved under",
-            code="integrity",
-        )
-    with torch.no_grad():
-        for name, value in weights.items():
-            own[name].copy_(value)
-
-
-# ---------------------------------------------------------------- arithmetic and randomness of a step
-
-
-def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 where the precision says so, else nothing."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def numerics(precision: Precision, device: torch.device) -> Iterator[None]:
-    """The precision's arithmetic and deterministic kernels inside, the caller's settings again after.
-
-    fp32 means TF32 off, in cuDNN too. Kernels without a deterministic version go on with torch's warning.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        with execution.applied(Execution(), precision):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-
-
-@contextlib.contextmanager
-def seeded(device: torch.device, *key: int | str) -> Iterator[None]:
-    """torch's global generators seeded by `key` inside (dropout draws from them), the caller's state again after."""
-    seed = generator(*key).initial_seed()
-    host = torch.default_generator
-    host_state = host.get_state()
-    cuda = None
-    if device.type == "cuda":
-        cuda = torch.cuda.default_generators[device.index if device.index is not None else torch.cuda.current_device()]
-        cuda_state = cuda.get_state()
-        cuda.manual_seed(seed)
-    host.manual_seed(seed)
-    try:
-        yield
-    finally:
-        host.set_state(host_state)
-        if cuda is not None:
-            cuda.set_state(cuda_state)

@@ -178,8 +178,19 @@ def test_resume_of_another_recipe_or_model_is_refused(data: tuple[TensorData, Te
         run(change(SMALL, lr=0.06), data, resume)
     with pytest.raises(InputError, match="not this model's"):
         run(SMALL, data, train.Resume({"hidden.0.weight": torch.zeros(3)}, kept.tensors, kept.meta))
+    with pytest.raises(InputError, match="another recipe"):
+        run(SMALL, data, train.Resume(kept.weights, kept.tensors, {"format": 1}))
+    with pytest.raises(InputError, match="incomplete"):
+        run(SMALL, data, train.Resume(kept.weights, {}, kept.meta))
     with pytest.raises(InputError, match="another version"):
         run(SMALL, data, train.Resume(kept.weights, kept.tensors, {}))
+
+
+def test_whole_lr_resumes_after_a_round_trip_through_json(data: tuple[TensorData, TensorData]) -> None:
+    recipe = change(SMALL, lr=1, epochs=1)  # an int here, a float once it was read back
+    kept = run(recipe, data)[0][1]
+    read_back = msgspec.json.decode(msgspec.json.encode(recipe), type=Recipe)
+    assert run(read_back, data, train.Resume(kept.weights, kept.tensors, kept.meta))[0][-1].step == 5
 
 
 def test_shared_tensor_may_be_named_once() -> None:

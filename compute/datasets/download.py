@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from protocol.errors import InputError
+
+TIMEOUT_S = 30.0
 
 
 def fetch_into(root: Path, name: str, folder: str, download: Callable[[Path], object]) -> Path:
@@ -21,7 +24,9 @@ def fetch_into(root: Path, name: str, folder: str, download: Callable[[Path], ob
         tmp = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
     except OSError as error:
         raise InputError(f"{name}: cannot write into {root}: {(error.strerror or str(error)).lower()}") from None
+    patience = socket.getdefaulttimeout()
     try:
+        socket.setdefaulttimeout(TIMEOUT_S)  # the downloader sets none: a silent network would hang it for minutes
         download(tmp)
         if target.exists():
             shutil.rmtree(target)
@@ -34,5 +39,6 @@ def fetch_into(root: Path, name: str, folder: str, download: Callable[[Path], ob
             code="unavailable",
         ) from None
     finally:
+        socket.setdefaulttimeout(patience)
         shutil.rmtree(tmp, ignore_errors=True)
     return target
