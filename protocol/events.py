@@ -1,0 +1,62 @@
+"""Persisted events, packed for `events.since` replies: a MessagePack stream of `[header, [buffer, ...]]`.
+
+Header and buffers are the very bytes that were published, so that a replayed event is read like a live one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol import codec
+from protocol.errors import InputError
+from protocol.messages import Event
+from protocol.requests import PIECE
+
+ROOM = 16  # bytes of MessagePack around an event and around each of its buffers, at most
+
+Frames = Sequence[bytes]
+"""Of one message as codec.encode makes them: the header, then the buffers."""
+
+
+def pack(items: Iterable[Frames], limit: int = PIECE) -> tuple[bytes, int]:
+    """(buffer, count): as many of these events, in order, as fit `limit` bytes; the first one always does.
+
+    The frames are those of codec.encode. The reader of `items` is asked for at most one more than was packed.
+    """
+    packer = msgpack.Packer()
+    parts: list[bytes] = []
+    size = 0
+    for frames in items:
+        if parts and size + sum(len(f) + ROOM for f in frames) > limit:
+            break
+        parts.append(packer.pack([bytes(frames[0]), [bytes(f) for f in frames[1:]]]))
+        size += len(parts[-1])
+    return b"".join(parts), len(parts)
+
+
+def unpack(buffer: bytes | memoryview | NDArray[np.uint8]) -> list[tuple[Event, dict[str, NDArray[Any]]]]:
+    """The events of a buffer and their arrays, in order. Raises InputError for anything that is not such a stream."""
+    unpacker = msgpack.Unpacker(raw=False, strict_map_key=True, max_buffer_size=codec.MAX_FRAME)
+    raw, consumed, size = [], 0, memoryview(buffer).nbytes
+    try:
+        unpacker.feed(memoryview(buffer))
+        while consumed < size:
+            raw.append(unpacker.unpack())
+            consumed = unpacker.tell()
+    except msgpack.OutOfData as e:
+        raise InputError("events: the last event is cut off", code="bad_frame") from e
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as e:
+        raise InputError(f"events: expected a MessagePack stream ({e.__class__.__name__})", code="bad_frame") from e
+    return [codec.decode(_frames(item), Event) for item in raw]
+
+
+def _frames(item: object) -> list[bytes]:
+    match item:
+        case [bytes(header), [*buffers]] if all(isinstance(b, bytes) for b in buffers):
+            return [header, *buffers]
+    raise InputError("events: expected [header, [buffer, ...]] for each event", code="bad_frame")
