@@ -169,8 +169,20 @@ def test_surface_is_sealed_with_the_exact_mean_on_a_rectangular_grid(link, tmp_p
     _row, arrays = next((e, a) for e, a in events if isinstance(e, SurfaceRow))
     assert arrays["loss"].dtype == np.dtype("<f4")
     assert arrays["loss"].shape == (4,)
-    last = [e for e, _ in events if isinstance(e, JobProgress)][-1]
+    progress = [e for e, _ in events if isinstance(e, JobProgress)]
+    assert all(e.eta_s is None or (e.eta_s == 0) == (e.done == e.total) for e in progress)
+    last = progress[-1]
     assert last.done == last.total == kinds.count(SurfaceRow)
+
+
+def test_until_stops_after_the_first_whole_pass_that_is_good_enough(link, tmp_path):
+    # The first share's losses are base + 0..511: s = 148, so sem * sqrt(1 - 512 / 2000) = 5.6.
+    spec = SurfaceSpec(plane="p", passes="grow", until=7.0, grid=GridSpec(beta=AxisSpec(count=6)))
+    surface = Surface.load(collect(link, spec, tmp_path)[0].file)
+    assert surface.meta.passes_done == 1
+    assert np.all(surface.n == 512)
+    spec = SurfaceSpec(plane="p", passes="grow", until=1e-9, grid=GridSpec(beta=AxisSpec(count=6)))
+    assert Surface.load(collect(link, spec, tmp_path)[0].file).meta.passes_done == 3
 
 
 def test_pass_begins_again_when_memory_ran_out_and_the_record_says_so(link, tmp_path):

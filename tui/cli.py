@@ -6,6 +6,7 @@ Nothing heavy is imported here: `thalweg --help` loads neither numpy nor torch.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 import traceback
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from tui.commands import COMMANDS, GROUPS
 
@@ -76,7 +77,7 @@ def run(typed: Sequence[str]) -> int:
         app()(typed, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except CycloptsError as e:
-        return _fail(2, " ".join(str(e).split()) + _see(typed), typed)
+        return _fail(2, f"{_typing_error(e)} (see {_help_of(typed)})", typed)
     except KeyboardInterrupt:
         return _fail(130, "stopped", typed)
     except BrokenPipeError:
@@ -91,7 +92,9 @@ def _explain(error: Exception, typed: Sequence[str]) -> int:
     from tui.interrupt import Interrupted
 
     if isinstance(error, InputError):
-        return _fail(2, error.msg, typed, error.code, error.path)
+        from tui.flags import name_the_flag
+
+        return _fail(2, name_the_flag(error.msg, typed), typed, error.code, error.path)
     if isinstance(error, Interrupted):
         return _fail(130, f"stopped: {error.kept}" if error.kept else "stopped", typed)
     if isinstance(error, ChildError):
@@ -113,13 +116,19 @@ def _fail(code: int, sentence: str, typed: Sequence[str], kind: str = "internal"
     return code
 
 
-def _see(typed: Sequence[str]) -> str:
+def _typing_error(error: CycloptsError) -> str:
+    """What is wrong with the words that were typed, as one sentence without a full stop."""
+    if isinstance(error, (UnknownCommandError, UnusedCliTokensError)):
+        unused = getattr(error, "unused_tokens", None) or ["?"]
+        near = difflib.get_close_matches(unused[0], [c.id for c in COMMANDS] + list(GROUPS), n=1)
+        return f"expected a command, got '{unused[0]}'" + (f"; did you mean {near[0]}?" if near else "")
+    return " ".join(str(error).split()).rstrip(".").replace(". Choose from: ", ", expected one of ").replace(". ", "; ")
+
+
+def _help_of(typed: Sequence[str]) -> str:
     names = [c.id for c in COMMANDS] + list(GROUPS)
-    for words in (2, 1):
-        command = " ".join(typed[:words])
-        if command in names:
-            return f" (see thalweg {command} --help)"
-    return " (see thalweg --help)"
+    command = next((c for words in (2, 1) if (c := " ".join(typed[:words])) in names), "")
+    return f"thalweg {command} --help" if command else "thalweg --help"
 
 
 def _crash(typed: Sequence[str]) -> Path:

@@ -56,6 +56,7 @@ HELP: dict[type[Struct], dict[str, str]] = {
         "precision": "Arithmetic; anything but fp32 records how far it deviates.",
         "passes": "`grow` shows the whole surface early from few images, then refines it to the exact mean; a number: "
         "so many sweeps.",
+        "until": "With several passes: stop as soon as no point may still move by more than this (standard error).",
     },
     Execution: {
         "device": "Device to compute on; by default cuda, else mps, else cpu.",
@@ -87,7 +88,7 @@ def derive(
         if field.name in set(leave_out) or (chosen is not None and field.name not in chosen):
             continue
         kind = typed_at_a_terminal(field.type)
-        extra: dict[str, Any] = {"help": HELP[struct][field.name], "show_default": _default_text(field)}
+        extra: dict[str, Any] = {"help": HELP[struct].get(field.name, ""), "show_default": _default_text(field)}
         if kind == list[str]:
             extra |= {"negative": (), "name": flag_of(field.name)}
         if group:
@@ -163,7 +164,7 @@ def build(type_: type[S], base: S | None, changes: Mapping[str, Any], flags: Map
     Raises InputError that names the flag of the field at fault. `flags` maps field paths (`grid.alpha.count`) to
     flags where they are not simply the field's name.
     """
-    _no_nan(changes, "$")
+    _no_nan(changes, "$", flags)
     tree = {} if base is None else msgspec.to_builtins(base)
     try:
         return msgspec.convert({**tree, **changes}, type_)
@@ -188,13 +189,26 @@ def flag_of(path: str, flags: Mapping[str, str] | None = None) -> str:
     return "--" + REPEATED.get(name, name).replace("_", "-")
 
 
-def _no_nan(node: Any, path: str) -> None:
+# Words of the library's sentences that mean a field.
+SPOKEN = {"data set": "dataset", "recipe.dataset": "dataset"}
+
+
+def name_the_flag(msg: str, typed: Sequence[str]) -> str:
+    """The worker's `model: expected ...` as `--model: expected ...`, where --model is what was typed."""
+    head, colon, rest = msg.partition(": ")
+    flag = flag_of(SPOKEN.get(head, head.replace(" ", "_")))
+    if colon and any(t == flag or t.startswith(flag + "=") for t in typed):
+        return f"{flag}: {rest}"
+    return msg
+
+
+def _no_nan(node: Any, path: str, flags: Mapping[str, str] | None) -> None:
     """msgspec lets NaN through a bounded float."""
     if isinstance(node, Mapping):
         for name, value in node.items():
-            _no_nan(value, f"{path}.{name}")
+            _no_nan(value, f"{path}.{name}", flags)
     elif isinstance(node, float) and not math.isfinite(node):
-        raise InputError(f"{flag_of(path)}: expected a finite number, got {node}", path=path)
+        raise InputError(f"{flag_of(path, flags)}: expected a finite number, got {node}", path=path)
 
 
 def _in_words(text: str) -> str:

@@ -212,31 +212,37 @@ def _progress(job: Job, pace: Pace, message: WorkerProgress) -> JobProgress:
 def _surface(
     link: Link, job: Job, begin: WorkerBegin, axes: dict[str, NDArray[Any]], started: float
 ) -> Generator[Item, None, Result]:
-    sheet = Sheet(begin, axes)
+    assert isinstance(job.spec, SurfaceSpec)
+    sheet = Sheet(begin, axes, job.spec.until)
     meta: SurfaceMeta = sheet.meta
     surface_id = meta.id or job.id
     yield SurfaceBegin(surface=surface_id, meta=meta, passes=len(sheet.shares)), axes
     pace = Pace(1.0, time.monotonic())
     ended = False  # the lease without rows is sent
+    leased = 0  # rows that the worker was given and has not sent
     facts: dict[str, Any] = {"id": surface_id, "name": job.name or meta.name}
 
-    def lease() -> None:
-        nonlocal ended
+    def lease() -> bool:
+        nonlocal ended, leased
         row = sheet.next()
         if row is not None:
             link.send(WorkerLease(job=job.id, rows=(row[0],), pass_=row[1]))
+            leased += 1
         elif sheet.complete and not ended:
             link.send(WorkerLease(job=job.id, rows=(), pass_=0))
             ended = True
+        return row is not None
 
-    for _ in range(1 + AHEAD):
-        lease()
+    while leased < 1 + AHEAD and lease():
+        pass
     while True:
         message, arrays = yield from _next(link, job)
         match message:
             case WorkerRow():
                 derived = sheet.add(message.i, message.pass_, message.n, arrays)
-                lease()
+                leased -= 1
+                while leased < 1 + AHEAD and lease():
+                    pass
                 shown = {name: values.astype("<f4") for name, values in derived.items()}
                 n = sheet.samples(message.i)
                 yield SurfaceRow(surface=surface_id, i=message.i, pass_=message.pass_, n=n), shown
@@ -249,8 +255,9 @@ def _surface(
                 facts["execution"] = msgspec.to_builtins(message.execution)
                 batch = message.execution.batch_size
                 yield LogLine(job=job.id, level="warning", text=f"memory ran out: going on with batches of {batch}"), {}
-                for _ in range(1 + AHEAD):
-                    lease()
+                leased = 0
+                while leased < 1 + AHEAD and lease():
+                    pass
             case WorkerPath():
                 sheet.set_path(arrays)
                 yield PathDone(surface=surface_id, losses=message.losses), arrays

@@ -23,12 +23,13 @@ SHOWN = ("loss", "accuracy", "sem")  # the arrays of surface.npz
 class Sheet:
     """The rows of one surface, from the worker's first answer to the sealed arrays."""
 
-    def __init__(self, begin: WorkerBegin, axes: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, begin: WorkerBegin, axes: Mapping[str, NDArray[Any]], until: float | None = None) -> None:
         self.alpha = np.array(axes["alpha"], dtype=np.float64)
         self.beta = np.array(axes["beta"], dtype=np.float64)
         self.meta: SurfaceMeta = begin.meta or SurfaceMeta()
         self.metrics = begin.metrics
         self.shares = begin.shares
+        self.until = until  # stop after the first whole pass at which no finite point may still move by more
         self._order = shares.row_order(len(self.beta))
         self._todo = deque((i, k) for k in range(len(self.shares)) for i in self._order)
         self._parts: list[dict[int, dict[str, NDArray[np.generic]]]] = [{} for _ in self.beta]  # by row, then pass
@@ -39,8 +40,15 @@ class Sheet:
         self._n = np.zeros(shape, dtype=np.int64)
 
     def next(self) -> tuple[int, int] | None:
-        """The next (row, pass) to lease, coarse to fine within a pass; None when all are leased."""
-        return self._todo.popleft() if self._todo else None
+        """The next (row, pass) to lease, coarse to fine within a pass; None when there is none at the moment.
+
+        With `until`, a pass is whole before the next begins: whether there is a next depends on it.
+        """
+        if not self._todo or self.complete:
+            return None
+        if self.until is not None and not self._came[: self._todo[0][1]].all():
+            return None
+        return self._todo.popleft()
 
     def add(self, i: int, pass_: int, n: int, sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
         """Take the sums of row i over the share of `pass_`; the row's derived values so far, each (W,)."""
@@ -89,8 +97,8 @@ class Sheet:
 
     @property
     def weight_done(self) -> float:
-        """Work done, in rows over all of the data: a later pass's row weighs as its share."""
-        return float(self._came.sum(axis=1) @ self._weights())
+        """Share of the work that is done, 0 to 1: a row weighs as much as the share it is over."""
+        return float(self._came.mean(axis=1) @ self._weights())
 
     def _weights(self) -> NDArray[np.float64]:
         sizes = np.array([s.stop - s.start for s in self.shares], dtype=np.float64)
@@ -98,8 +106,17 @@ class Sheet:
 
     @property
     def complete(self) -> bool:
-        """Every row has seen all of the data."""
-        return bool(self._came.all())
+        """Every row has seen all of the data, or as much as `until` asks for."""
+        return bool(self._came.all()) or self._settled()
+
+    def _settled(self) -> bool:
+        """No finite point's standard error of this estimate is above `until`, and the passes begun are whole."""
+        whole: NDArray[np.bool_] = np.asarray(self._came.all(axis=1))
+        if self.until is None or not whole[0] or self._came[~whole].any():
+            return False
+        n, samples = int(self._n.min()), self.shares[-1].stop
+        moves = shares.sem_of_estimate(self._shown["sem"], n, samples)
+        return float(np.max(moves[np.isfinite(self._shown["loss"])], initial=0.0)) <= self.until
 
     def surface(self, **meta: Any) -> Surface:
         """The surface as it stands; rows that did not come have n = 0. `meta` overrides fields of the provenance."""

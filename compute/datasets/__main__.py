@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,18 @@ def main() -> None:
     parser.add_argument("verb", choices=("list", "fetch"))
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--data")
-    parser.add_argument("--workspace", required=True)
+    parser.add_argument("--workspace")
+    parser.add_argument("--into", help="folder that `fetch` downloads into; it must exist")
     asked = parser.parse_args()
+    if asked.verb == "fetch" and not asked.into:
+        parser.error("fetch: expected --into FOLDER")
     answers: list[dict[str, Any]]
     try:
         if asked.verb == "list":
             answers = listing(search_roots(asked.data, workspace=asked.workspace))
         else:
-            chosen = asked.data or os.environ.get("THALWEG_DATA")
-            root = Path(chosen).expanduser() if chosen else Path(asked.workspace) / "data"
             with contextlib.redirect_stdout(sys.stderr):  # downloaders print; stdout is for the answer
-                where = fetch(asked.name, root)
+                where = fetch(asked.name, Path(asked.into))
             answers = [{"t": "ok", "name": asked.name, "where": str(where)}]
     except InputError as e:
         answers = [{"t": "err", "code": e.code, "msg": e.msg, "path": e.path}]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,6 +13,7 @@ from tui import progress, session
 from tui.children import JsonChild, need, python
 from tui.session import Common
 from tui.tables import table
+from tui.workspace import folders
 
 
 def data_list(*, common: Common | None = None) -> None:
@@ -45,9 +48,12 @@ def data_fetch(
 ) -> None:
     """Download a data set."""
     common = session.common(common)
+    chosen = common.data_folder() or os.environ.get("THALWEG_DATA")
+    into = Path(chosen).expanduser().absolute() if chosen else common.place().root / "data"
     if not common.json:
         print(f"fetching {name} ...", flush=True)
-    (answer,) = ask(common, "fetch", name)
+    with folders(into):
+        (answer,) = ask(common, "fetch", name, "--into", str(into))
     if common.json:
         progress.print_json(answer)
     else:
