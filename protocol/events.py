@@ -39,12 +39,13 @@ def pack(items: Iterable[Frames], limit: int = PIECE) -> tuple[bytes, int]:
     return b"".join(parts), len(parts)
 
 
-def unpack(buffer: bytes | memoryview | NDArray[np.uint8]) -> list[tuple[Event, dict[str, NDArray[Any]]]]:
+def unpack(buffer: bytes | NDArray[np.uint8]) -> list[tuple[Event, dict[str, NDArray[Any]]]]:
     """The events of a buffer and their arrays, in order. Raises InputError for anything that is not such a stream."""
     unpacker = msgpack.Unpacker(raw=False, strict_map_key=True, max_buffer_size=codec.MAX_FRAME)
-    raw, consumed, size = [], 0, memoryview(buffer).nbytes
+    data = buffer if isinstance(buffer, bytes) else buffer.tobytes()
+    raw, consumed, size = [], 0, len(data)
     try:
-        unpacker.feed(memoryview(buffer))
+        unpacker.feed(data)
         while consumed < size:
             raw.append(unpacker.unpack())
             consumed = unpacker.tell()
@@ -57,6 +58,8 @@ def unpack(buffer: bytes | memoryview | NDArray[np.uint8]) -> list[tuple[Event, 
 
 def _frames(item: object) -> list[bytes]:
     match item:
-        case [bytes(header), [*buffers]] if all(isinstance(b, bytes) for b in buffers):
-            return [header, *buffers]
+        case [header, [*buffers]]:
+            frames = [f for f in (header, *buffers) if isinstance(f, bytes)]
+            if len(frames) == 1 + len(buffers):
+                return frames
     raise InputError("events: expected [header, [buffer, ...]] for each event", code="bad_frame")

@@ -1,7 +1,7 @@
 """What may stand in a request: text, whole numbers of 64 bits, finite numbers, lists and maps of them.
 
-msgspec lets NaN into a float field, and MessagePack can put bytes or time stamps where a spec's options are free in form.
-The client checks before it sends, the daemon after it has decoded; both with this function.
+msgspec lets NaN into a float field, and MessagePack can put bytes or time stamps where a spec's options
+are free in form. The client checks before it sends, the daemon after it has decoded; both with this function.
 """
 
 from __future__ import annotations
