@@ -33,11 +33,7 @@ def check(
     try:
         msgspec.convert(msgspec.to_builtins(recipe), Recipe)
     except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `$")
-        where = where.rstrip("`")
-        got = getattr(recipe, where.lstrip("."), None)
-        text = f"recipe{where}: {text[0].lower()}{text[1:]}, got {got}"
-        raise InputError(text, path=f"$.recipe{where}") from None
+        raise field_error(recipe, str(error)) from None
     for name in ("lr", "weight_decay", "momentum"):
         if not math.isfinite(getattr(recipe, name)):
             raise InputError(
@@ -76,6 +72,19 @@ def check(
         models.check_pretrained(recipe.model, recipe.model_options, roots)
     if recipe.batch_size == 1:
         check_batch_norm(recipe)
+
+
+def field_error(recipe: Recipe, found: str) -> InputError:
+    """msgspec's finding about one field as a sentence: what was expected, what came."""
+    expected, _, where = found.partition(" - at `$")
+    where = where.rstrip("`")
+    name = where.lstrip(".")
+    types = {field.name: field.type for field in msgspec.inspect.type_info(Recipe).fields}  # type: ignore[attr-defined]
+    if isinstance(types.get(name), msgspec.inspect.LiteralType):
+        expected = f"expected one of {', '.join(map(str, types[name].values))}"
+    else:
+        expected = (expected[0].lower() + expected[1:]).replace("`", "").partition(", got ")[0]
+    return InputError(f"recipe{where}: {expected}; got {getattr(recipe, name, None)!r}", path=f"$.recipe{where}")
 
 
 def check_batch_norm(recipe: Recipe) -> None:

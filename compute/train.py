@@ -33,12 +33,17 @@ EVAL_BATCH = 512
 
 @dataclass(frozen=True)
 class StepDone:
-    """An optimiser step is done. `loss` is the batch's mean loss, a 0-d tensor on the device: float() waits for it."""
+    """An optimiser step is done. `loss` is the batch's mean loss, a 0-d tensor on the device: float() waits for it.
+
+    `due()` gives a checkpoint of just here, for one who stops between the recipe's own; it must be called before the
+    next event is asked for. None at an epoch's last step, whose own checkpoint comes next, after its metrics.
+    """
 
     step: int  # steps done so far, from 1
     total: int  # steps of the whole training
     epoch: float  # epochs done so far
     loss: Tensor
+    due: Callable[[], CheckpointDue] | None
 
 
 @dataclass(frozen=True)
@@ -201,9 +206,10 @@ def train(
             loss_sum += loss.to(sums).double() * len(y)
             correct += (logits.argmax(1) == y).sum().to(sums)
         step += 1
-        yield StepDone(step=step, total=total, epoch=step / len(bounds), loss=loss)
+        last = position + 1 == len(bounds)
+        yield StepDone(step=step, total=total, epoch=step / len(bounds), loss=loss, due=None if last else due)
 
-        if position + 1 == len(bounds):
+        if last:
             with numerics(recipe.precision, device):
                 test_loss, test_accuracy = evaluate(
                     model, test_images, test_targets, precision=recipe.precision, channels_last=channels_last

@@ -120,6 +120,22 @@ def test_resumed_training_equals_uninterrupted(changes: dict[str, Any], data: tu
         assert figures(epochs_again) == figures([e for e in epochs if e.step > kept.step])
 
 
+def test_checkpoint_asked_for_at_any_step_resumes_to_the_same_bits(data: tuple[TensorData, TensorData]) -> None:
+    recipe = change(SMALL, checkpoint_every=None)
+    whole, _, losses = run(recipe, data)
+    for event in train.train(recipe, train_data=data[0], test_data=data[1], device="cpu"):
+        if not isinstance(event, train.StepDone):
+            continue
+        assert (event.due is None) == (event.step % 5 == 0)
+        if event.due is not None:
+            due = event.due()
+            assert (due.step, due.metrics) == (event.step, None)
+            weights = {k: v.clone() for k, v in due.model.state_dict().items()}
+            again, _, rest = run(recipe, data, train.Resume(weights, *due.resume()))
+            assert rest == losses[event.step :]
+            assert same(again[-1].weights, whole[-1].weights)
+
+
 def test_resume_holds_in_channels_last(data: tuple[TensorData, TensorData]) -> None:
     recipe = change(SMALL, model="resnet20", model_options={"width": 4}, epochs=1)
     whole, _, losses = run(recipe, data, channels_last=True)
@@ -347,7 +363,7 @@ def test_a_lone_last_sample_does_not_break_batch_norm() -> None:
         ({"nesterov": True, "optimizer": "adamw"}, "$.recipe.nesterov", "sgd"),
         ({"precision": "tf32"}, "$.recipe.precision", "tf32"),
         ({"precision": "fp8"}, "$.recipe.precision", "fp8"),
-        ({"optimizer": "lion"}, "$.recipe.optimizer", "lion"),
+        ({"optimizer": "lion"}, "$.recipe.optimizer", "expected one of adamw, sgd; got 'lion'"),
         ({"schedule": "linear"}, "$.recipe.schedule", "linear"),
         ({"augmentation": "cutmix"}, "$.recipe.augmentation", "cutmix"),
         ({"checkpoint_every": 0}, "$.recipe.checkpoint_every", ">= 1"),
