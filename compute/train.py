@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from compute import models, recipes
 from compute.arithmetic import autocast, numerics, seeded, sums_device
-from compute.datasets import TensorData, generator
+from compute.datasets import TensorData, generator, to_device
 from compute.datasets.augment import shift_and_flip
 from compute.resume import Resume, load_weights, restore, resume_state
 from protocol.errors import InputError
@@ -150,9 +150,9 @@ def train(
         model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(recipe, model)
     aux_weights = models.entry(recipe.model).aux_weights
-    images = models.fit_channels(recipe.model, train_data.images).to(device)
+    images = to_device(models.fit_channels(recipe.model, train_data.images), device)
     targets = train_data.targets.to(device)
-    test_images = models.fit_channels(recipe.model, test_data.images).to(device)
+    test_images = to_device(models.fit_channels(recipe.model, test_data.images), device)
     test_targets = test_data.targets.to(device)
 
     bounds = batch_bounds(len(train_data), recipe.batch_size)

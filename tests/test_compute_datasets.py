@@ -350,6 +350,14 @@ def test_flip_mirrors_half() -> None:
     assert 0.4 < mirrored.double().mean() < 0.6
 
 
+def test_repeated_grey_image_stays_a_view_on_another_device() -> None:
+    three = torch.ones(4, 1, 8, 8).expand(-1, 3, -1, -1)
+    there = datasets.to_device(three, torch.device("meta"))
+    assert there.shape == (4, 3, 8, 8)
+    assert there.stride(1) == 0
+    assert datasets.to_device(three, torch.device("cpu")).stride(1) == 0
+
+
 def test_augmentation_takes_a_repeated_grey_image(digits: TensorData) -> None:
     grey = replace(digits, images=digits.images[:8])
     three = grey.images.expand(-1, 3, -1, -1)

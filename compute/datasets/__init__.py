@@ -15,7 +15,7 @@ import torch
 from protocol.errors import InputError, unknown_name
 
 from . import cifar10, cifar100, digits, fashion_mnist, mnist
-from .data import Augmentation, DatasetEntry, Split, TensorData
+from .data import Augmentation, DatasetEntry, Split, TensorData, to_device
 from .folders import search_roots
 from .resize import resize
 from .sampling import generator, permutation, sample, stratified
@@ -36,6 +36,7 @@ __all__ = [
     "sample",
     "search_roots",
     "stratified",
+    "to_device",
 ]
 
 DATASETS: dict[str, DatasetEntry] = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from msgspec import Struct
 from torch import Tensor
 
@@ -77,3 +78,10 @@ class TensorData:
     def take(self, index: Tensor) -> TensorData:
         """The samples at `index` (n,), in that order."""
         return replace(self, images=self.images[index], targets=self.targets[index])
+
+
+def to_device(images: Tensor, device: torch.device) -> Tensor:
+    """Images (N, C, H, W) on the device; a grey image seen as three channels stays a view, a third of the memory."""
+    if images.shape[1] > 1 and images.stride(1) == 0:
+        return images[:, :1].to(device).expand_as(images)
+    return images.to(device)
