@@ -1,0 +1,90 @@
+"""Persisted events: contiguous per topic, written in the transaction of what they tell, replayed to whoever missed one.
+
+The event of a row is stored as (i, pass) alone. Its values are derived on replay from the stored sums, folded up to
+that pass, with the arithmetic that published it first (protocol.shares). Where a topic's older events are not kept,
+its `floor` is the newest of them: who asks for what lies at or below it is told to take a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgpack
+
+from .base import Base
+from .records import Replay, StoredEvent
+from .replay import RowReplay
+
+PIECE = 4 * 1024 * 1024
+
+
+class Events(Base):
+    """Topics with their heads, and the events that are kept."""
+
+    def append_event(self, topic: str, header: bytes, buffers: Sequence[bytes] = ()) -> int:
+        """Append an event to a topic; its seq, one more than that before."""
+        seq = self._next(topic)
+        packed = msgpack.packb(list(buffers)) if buffers else None
+        self.db.execute(
+            "INSERT INTO events (topic, seq, header, buffers) VALUES (?, ?, ?, ?)", (topic, seq, header, packed)
+        )
+        return seq
+
+    def append_row_event(self, topic: str, i: int, pass_: int) -> int:
+        """Append the event of a row that this transaction stores; its seq."""
+        seq = self._next(topic)
+        self.db.execute("INSERT INTO events (topic, seq, i, pass) VALUES (?, ?, ?, ?)", (topic, seq, i, pass_))
+        return seq
+
+    def _next(self, topic: str) -> int:
+        (head,) = self.db.execute(
+            "INSERT INTO topics (name, head) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET head = head + 1 "
+            "RETURNING head",
+            (topic,),
+        ).fetchone()
+        return int(head)
+
+    def heads(self, topics: Iterable[str]) -> dict[str, int]:
+        """The newest seq of these topics, 0 where there was no event yet."""
+        return {topic: self._topic(topic)[0] for topic in topics}
+
+    def _topic(self, topic: str) -> tuple[int, int]:
+        row = self.db.execute("SELECT head, floor FROM topics WHERE name = ?", (topic,)).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def events_since(self, topic: str, seq: int, max_bytes: int = PIECE) -> Replay:
+        """The events of a topic after `seq`, in order, cut where they would pass `max_bytes` (one always comes)."""
+        head, floor = self._topic(topic)
+        if seq < floor:
+            return Replay(head=head, events=[], gone=True)
+        found = self.db.execute(
+            "SELECT seq, header, buffers, i, pass FROM events WHERE topic = ? AND seq > ? ORDER BY seq", (topic, seq)
+        )
+        out: list[StoredEvent] = []
+        size, rows = 0, None
+        for at, header, buffers, i, pass_ in found:
+            if header is not None:
+                event = StoredEvent(seq=at, header=header, buffers=msgpack.unpackb(buffers) if buffers else [])
+            else:
+                rows = rows or RowReplay(self.db, topic.split("/")[1])
+                event = rows.event(at, i, pass_)
+            size += len(event.header) + sum(map(len, event.buffers))
+            if out and size > max_bytes:
+                return Replay(head=head, events=out, next=out[-1].seq)
+            out.append(event)
+        return Replay(head=head, events=out)
+
+    def forget_rows(self, topic: str, pass_: int | None = None) -> None:
+        """Forget the events of rows (of one pass) and all before the last of them; the head stays."""
+        (last,) = self.db.execute(
+            "SELECT max(seq) FROM events WHERE topic = ? AND i IS NOT NULL AND (? IS NULL OR pass = ?)",
+            (topic, pass_, pass_),
+        ).fetchone()
+        if last is not None:
+            self.forget_events(topic, last)
+
+    def forget_events(self, topic: str, upto: int | None = None) -> None:
+        """Forget the events of a topic up to this seq (None: all); the head stays."""
+        upto = self._topic(topic)[0] if upto is None else upto
+        self.db.execute("DELETE FROM events WHERE topic = ? AND seq <= ?", (topic, upto))
+        self.db.execute("UPDATE topics SET floor = max(floor, ?) WHERE name = ?", (upto, topic))

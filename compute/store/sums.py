@@ -1,0 +1,58 @@
+"""The sums of a row as one blob: the arrays of its surface's metrics, one after the other, as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.errors import InputError
+from protocol.shares import MetricDecl
+
+
+@dataclass(frozen=True)
+class SumLayout:
+    """Where each named sum (W,) lies in the blob of a row."""
+
+    width: int
+    columns: tuple[tuple[str, str, int], ...]  # name, dtype, first byte
+    size: int  # bytes of a row
+
+    @classmethod
+    def of(cls, metrics: Iterable[MetricDecl], width: int) -> SumLayout:
+        """The layout of rows of `width` points that hold these metrics' sums (one that two declare once)."""
+        columns: dict[str, tuple[str, str, int]] = {}
+        at = 0
+        for metric in metrics:
+            for name, dtype in metric.sums.items():
+                if name not in columns:
+                    columns[name] = (name, dtype, at)
+                    at += width * np.dtype(dtype).itemsize
+        return cls(width, tuple(columns.values()), at)
+
+    def pack(self, sums: Mapping[str, bytes]) -> bytes:
+        """The blob of named <f8 and <i4 arrays given as bytes. Raises InputError where one is absent, of another
+        length or not declared."""
+        parts = []
+        for name, dtype, _ in self.columns:
+            part = sums.get(name)
+            expected = self.width * np.dtype(dtype).itemsize
+            if part is None or len(part) != expected:
+                got = "none" if part is None else f"{len(part)} bytes"
+                raise InputError(f"row: expected {expected} bytes of '{name}' ({self.width} points), got {got}")
+            parts.append(part)
+        if len(sums) != len(self.columns):
+            known = ", ".join(name for name, _, _ in self.columns)
+            raise InputError(f"row: expected the sums {known}; got {', '.join(sorted(sums))}")
+        return b"".join(parts)
+
+    def unpack(self, blob: bytes) -> dict[str, NDArray[np.generic]]:
+        """The named sums (W,) of a blob, as read-only views. Raises InputError where it has another length."""
+        if len(blob) != self.size:
+            raise InputError(f"row: expected {self.size} bytes of sums, found {len(blob)}", code="integrity")
+        return {
+            name: np.frombuffer(blob, dtype=dtype, count=self.width, offset=first)
+            for name, dtype, first in self.columns
+        }
