@@ -95,15 +95,17 @@ class Engine:
         self._x = x.to(self.device, dtype if x.is_floating_point() else None)
         self._y = y.to(self.device)
         self._edges = partitions(len(x))
-        self._calibration = calibration
+        self.calibration_samples = 0  # that recalibrate runs at each point
         if batch_norm == "recalibrate":
             if calibration is None or len(calibration) < 2:
                 raise InputError("calibration: expected at least 2 samples to estimate the running statistics from")
             calibration = calibration.to(self.device, dtype if calibration.is_floating_point() else None)
+            self.calibration_samples = len(calibration)
             edges = partitions(len(calibration))
             self._calibration_batches = [calibration[a:b] for a, b in itertools.pairwise(edges)]
         self._source = (model, buffers, (origin, delta, eta))
         self._twin: Engine | None = None
+        self.seconds_per_sample: float | None = None  # of a forward pass at theta*, where calibration measured it
         if not calibrate:
             execution = self._by_rule(execution)
         self.execution = execution
@@ -186,14 +188,15 @@ class Engine:
         timed: dict[tuple[int, bool], float] = {}
         for layout in layouts:
             self._lay_out(layout)
-            for size in sizes if len(layouts) * len(sizes) > 1 else ():
+            for size in sizes:
                 try:
                     timed[size, layout] = self._seconds(size) / size
                 except torch.OutOfMemoryError:
                     break  # a larger one will not fit either
-        if not timed and len(layouts) * len(sizes) > 1:
+        if not timed:
             raise InputError(f"memory: {self.device} holds not even a batch of {sizes[0]}: use a smaller batch size")
-        batch, layout = min(timed, key=lambda k: timed[k]) if timed else (sizes[0], layouts[0])
+        batch, layout = min(timed, key=lambda k: timed[k])
+        self.seconds_per_sample = timed[batch, layout]
         self._lay_out(layout)
         return msgspec.structs.replace(execution, batch_size=batch, channels_last=layout)
 

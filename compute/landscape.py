@@ -38,7 +38,8 @@ from protocol import grid as grids
 from protocol.errors import InputError, unknown_name
 from protocol.files import PATH_DTYPE, PlaneMeta, Surface, SurfaceMeta
 from protocol.messages import BatchNorm, Execution, Precision, SurfaceSpec
-from protocol.shares import MetricDecl, Passes, Share, fold, row_order, shares, values
+from protocol.shares import MetricDecl, Passes, Share, row_order, shares
+from protocol.sheet import Sheet
 
 __all__ = ["Plane", "Surface", "measure", "pca_plane", "project", "random_plane"]
 
@@ -239,42 +240,32 @@ def measure(
     x, y = session.axes(_grid(grid, alpha, beta))
     schedule = session.schedule(passes)
     begun = time.monotonic()
-    kept = Kept(len(y), len(x), session.declarations)
+    sheet = Sheet(x, y, session.meta, session.declarations, schedule)
     with session:
         for k, share in enumerate(schedule):
-            while not _swept(session, kept, k, share, x, y, on_row):
+            while not _swept(session, sheet, k, share, on_row):
                 pass
         deviation = session.deviation(x, y)
-    meta = msgspec.structs.replace(
-        session.meta,
+    return sheet.surface(
         passes=str(passes),
-        passes_done=len(schedule),
         seconds=round(time.monotonic() - begun, 3),
         precision_deviation=deviation,
         execution=session.recorded(),
     )
-    return kept.surface(x, y, meta)
 
 
-def _swept(
-    session: Session,
-    kept: Kept,
-    k: int,
-    share: Share,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    on_row: OnRow | None,
-) -> bool:
+def _swept(session: Session, sheet: Sheet, k: int, share: Share, on_row: OnRow | None) -> bool:
     """One pass over the grid; False when memory ran out, the batch was halved and the pass has to begin again."""
     try:
-        for i, sums in session.rows([(i, float(y[i])) for i in row_order(len(y))], x, share):
-            derived = kept.add(i, k, sums)
+        rows = [(i, float(sheet.beta[i])) for i in row_order(len(sheet.beta))]
+        for i, sums in session.rows(rows, sheet.alpha, share):
+            derived = sheet.add(i, k, int(sums.pop("n")), sums)
             if on_row:
-                on_row(i, derived, k, int(kept.n[i]))
+                on_row(i, derived, k, sheet.samples(i))
         return True
     except torch.OutOfMemoryError:
         session.halve_batch()
-        kept.drop(k)
+        sheet.restart(k)
         return False
 
 
@@ -293,53 +284,6 @@ def _grid(
         for axis, r in zip((spec.alpha, spec.beta), ranges)
     )
     return grids.GridSpec(alpha=a, beta=b)
-
-
-class Kept:
-    """The sums of every (row, pass) of a surface, and what follows from them so far."""
-
-    def __init__(self, height: int, width: int, metrics: Sequence[MetricDecl]) -> None:
-        self.metrics = metrics
-        self.parts: list[dict[int, dict[str, NDArray[Any]]]] = [{} for _ in range(height)]
-        self.n = np.zeros(height, dtype=np.int64)
-        self.values = {name: np.full((height, width), np.nan) for m in metrics for name in m.values}
-
-    def add(self, i: int, k: int, sums: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
-        """Take the sums of row i in pass k; gives the row's values over all passes so far."""
-        self.parts[i][k] = sums
-        total = fold(self.parts[i][p] for p in sorted(self.parts[i]))
-        self.n[i] = int(total["n"])
-        derived = values(total, self.metrics)
-        for name, row in derived.items():
-            self.values[name][i] = row
-        return derived
-
-    def drop(self, k: int) -> None:
-        """Forget pass k."""
-        for i, parts in enumerate(self.parts):
-            if parts.pop(k, None) is None:
-                continue
-            if parts:
-                last = max(parts)
-                self.add(i, last, parts[last])
-            else:
-                self.n[i] = 0
-                for table in self.values.values():
-                    table[i] = np.nan
-
-    def surface(self, alpha: NDArray[np.float64], beta: NDArray[np.float64], meta: SurfaceMeta) -> Surface:
-        """The surface as measured so far; rows without samples have n = 0."""
-        shape = (len(beta), len(alpha))
-        nan = np.full(shape, np.nan)
-        return Surface(
-            alpha=alpha,
-            beta=beta,
-            loss=self.values["loss"].copy(),
-            accuracy=self.values.get("accuracy", nan).copy(),
-            sem=self.values.get("sem", nan).copy(),
-            n=np.repeat(self.n[:, None], shape[1], axis=1),
-            meta=meta,
-        )
 
 
 class Session:
@@ -450,6 +394,14 @@ class Session:
     def recorded(self) -> dict[str, Any]:
         """The execution, as the surface keeps it."""
         return {k: v for k, v in msgspec.to_builtins(self.engine.execution).items() if v is not None}
+
+    def estimate(self, points: int, checkpoints: int) -> float | None:
+        """Seconds for `points` grid points and the losses of `checkpoints` on the path, by the calibration."""
+        each = self.engine.seconds_per_sample
+        if each is None:
+            return None
+        calibrated = self.engine.calibration_samples
+        return each * (points * (self.samples + calibrated) + checkpoints * (3 * self.samples + 2 * calibrated))
 
     def axes(
         self, grid: grids.GridSpec, path: NDArray[np.void] | None = None

@@ -72,12 +72,20 @@ class Resident:
 
     # ------------------------------------------------------------ train
 
-    def training(self, recipe: Recipe, execution: Execution, resume: str | None) -> Training:
-        """A training that is checked and has its data, ready to begin or to go on."""
+    def training(
+        self, recipe: Recipe, execution: Execution, *, run: str | None = None, resume: str | None = None
+    ) -> Training:
+        """A training that is checked and has its data, ready to begin or to go on.
+
+        `run` is the id to work under: it goes on where that run has a state, else it begins. `resume` names a run that
+        must have one, and its recipe counts.
+        """
         device = torch.device(execution.device or "cpu")
-        folder, state = self.workspace.runs / str(ULID()), None
+        folder, state = self.workspace.runs / (run or str(ULID())), None
         if resume is not None:
             folder = self.workspace.run(resume)
+            recipe, state = self._state(folder)
+        elif run is not None and folder.is_dir() and files.newest_resumable(folder) is not None:
             recipe, state = self._state(folder)
         recipes.check(recipe, device=device)
         train_data, test_data = self.data(recipe, "train"), self.data(recipe, "test")

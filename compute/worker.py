@@ -51,7 +51,8 @@ from protocol.messages import (
 )
 
 if TYPE_CHECKING:
-    from compute.resident import Resident
+    from compute.resident import Resident, Training
+    from compute.train import CheckpointDue
 
 PROGRESS_S = 0.1  # at most ten progress messages a second
 
@@ -79,7 +80,8 @@ def watch(fd: int) -> None:
 class Worker:
     """One socket, one job at a time."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, name: str = "") -> None:
+        self.name = name
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 2000)
@@ -87,6 +89,8 @@ class Worker:
         self.socket.connect(endpoint)
         self.leases: deque[WorkerLease] = deque()
         self.stopping = False
+        self.at_boundary = False  # the parent asked to stop after the epoch
+        self.keep = False  # ... and, when it stops, to write the state to go on from
         self.resident: Resident | None = None
         self._told = 0.0
         # Python runs the handler between bytecodes; a blocked receive wakes up every half second to see the flag.
@@ -133,7 +137,10 @@ class Worker:
                 case WorkerLease(job=j) if j == job:
                     self.leases.append(message)
                 case WorkerCancel(job=j) if j == job:
-                    raise Cancelled
+                    self.keep = message.keep
+                    if message.when == "now":
+                        raise Cancelled
+                    self.at_boundary = True
                 case WorkerPause(job=j) if j == job:
                     held = True
                 case WorkerResume(job=j) if j == job:
@@ -157,6 +164,7 @@ class Worker:
 
         self.leases.clear()
         self._told = 0.0
+        self.at_boundary = self.keep = False
         try:
             try:
                 if self.resident is None or self.resident.key != (job.workspace, job.data):
@@ -192,11 +200,12 @@ class Worker:
         from compute.train import CheckpointDue, EpochDone, StepDone
 
         execution = running.fix(job.execution)
-        training = resident.training(spec.recipe, execution, job.resume)
+        training = resident.training(spec.recipe, execution, run=job.run, resume=job.resume)
         self.send(WorkerBegin(job=job.job, execution=training.execution, total=training.total))
         if job.dry:
             return Done()
         with running.applied(training.execution, training.recipe.precision):
+            leaving: Cancelled | Stopped | None = None  # as soon as the epoch's checkpoint is written
             for event in training.events():
                 match event:
                     case StepDone():
@@ -211,15 +220,29 @@ class Worker:
                             )
                         )
                     case CheckpointDue():
-                        file, digest = training.keep(event)
-                        self.send(
-                            WorkerCheckpoint(
-                                job=job.job, run=training.id, step=event.step, epoch=event.epoch, file=str(file),
-                                sha256=digest,
-                            )
-                        )  # fmt: skip
-                self.check(job.job)
+                        self._keep(job, training, event)
+                        if event.metrics is not None and (leaving or self.at_boundary):
+                            raise leaving or Cancelled
+                if leaving:
+                    continue
+                try:
+                    self.check(job.job)
+                except (Cancelled, Stopped) as e:
+                    if isinstance(event, StepDone) and (self.keep or self.stopping):
+                        if event.due is None:  # the epoch ends with this step: its own checkpoint comes next
+                            leaving = e
+                            continue
+                        self._keep(job, training, event.due())
+                    raise
         return Done(run=training.id)
+
+    def _keep(self, job: WorkerJob, training: Training, due: CheckpointDue) -> None:
+        file, digest = training.keep(due)
+        self.send(
+            WorkerCheckpoint(
+                job=job.job, run=training.id, step=due.step, epoch=due.epoch, file=str(file), sha256=digest
+            )
+        )
 
     def _plane(self, job: WorkerJob, spec: PlaneSpec, resident: Resident) -> Done:
         from compute.landscape import make_plane

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from protocol.messages import JobProgress, LogLine, RunEpoch, SurfaceRow
-from tui.pace import Pace
+from protocol.pace import Pace
 from tui.progress import Bars, JsonLines, Lines, display, json_text, metrics_text, seconds_text, short_metrics
 from tui.tables import lines
 
@@ -63,7 +63,7 @@ def test_plain_lines_tell_epochs_and_the_end(capsys):
     assert all("\x1b" not in line for line in said)
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [44, 60, 80, 120])
 def test_bars_fit_the_terminal_and_markup_in_data_is_text(width):
     console = Console(width=width, height=20, force_terminal=True, record=True, color_system=None)
     with Bars(console) as show:
@@ -78,6 +78,7 @@ def test_bars_fit_the_terminal_and_markup_in_data_is_text(width):
     text = still.export_text()
     assert "100%" in text
     assert "train mlp" in text
+    assert ("fine" in text) == (width >= 76)
     assert all(len(line) <= width for line in text.splitlines())
 
 

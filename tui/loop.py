@@ -50,11 +50,11 @@ from protocol.messages import (
     WorkerRestart,
     WorkerRow,
 )
+from protocol.pace import Pace
+from protocol.sheet import Sheet
 from tui.children import ChildError
 from tui.interrupt import Interrupted
 from tui.link import Link, Received
-from tui.pace import Pace
-from tui.sheet import Sheet
 
 AHEAD = 2  # rows leased beyond the one in work
 
@@ -213,7 +213,7 @@ def _surface(
     link: Link, job: Job, begin: WorkerBegin, axes: dict[str, NDArray[Any]], started: float
 ) -> Generator[Item, None, Result]:
     assert isinstance(job.spec, SurfaceSpec)
-    sheet = Sheet(begin, axes, job.spec.until)
+    sheet = Sheet(axes["alpha"], axes["beta"], begin.meta or SurfaceMeta(), begin.metrics, begin.shares, job.spec.until)
     meta: SurfaceMeta = sheet.meta
     surface_id = meta.id or job.id
     yield SurfaceBegin(surface=surface_id, meta=meta, passes=len(sheet.shares)), axes

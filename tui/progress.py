@@ -22,6 +22,7 @@ from rich.text import Text
 from protocol.messages import Event, JobProgress, LogLine, RunEpoch
 
 Arrays = Mapping[str, NDArray[Any]]
+NOTES_FROM = 76  # columns; on a narrower terminal the numbers give way to the bar
 LINE_EVERY_S = 10.0  # a plain line of progress at most this often
 
 
@@ -105,15 +106,15 @@ class Bars:
     """One bar a job: what, how far, how long still, and the newest numbers."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", table_column=Column(width=18, no_wrap=True)),
-            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=8)),
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}", table_column=Column(width=16, no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
             TaskProgressColumn(),
-            _Eta(table_column=Column(width=14, no_wrap=True, justify="right")),
-            TextColumn("{task.fields[note]}", table_column=Column(width=28, no_wrap=True, overflow="ellipsis")),
-            console=console,
-            expand=True,
-        )
+            _Eta(table_column=Column(width=16, no_wrap=True, justify="right")),
+        ]
+        if console.width >= NOTES_FROM:
+            columns.append(TextColumn("{task.fields[note]}", table_column=Column(width=27, no_wrap=True)))
+        self._progress = Progress(*columns, console=console, expand=True)
         self._task: Any = None
         self._started = 0.0
 

@@ -1,12 +1,13 @@
 """A surface being put together: which rows to lease next, what has come in, and the surface that it makes.
 
-Pure: sums of (row, pass) in, derived values out. The definitions of shares, order and values are protocol.shares'.
+Pure: sums of (row, pass) in, derived values out; the library, a command's loop and the daemon all keep rows with it.
+The definitions of shares, order and values are protocol.shares'.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,20 +16,29 @@ from numpy.typing import NDArray
 
 from protocol import shares
 from protocol.files import PATH_DTYPE, Surface, SurfaceMeta
-from protocol.messages import WorkerBegin
+from protocol.shares import MetricDecl
 
 SHOWN = ("loss", "accuracy", "sem")  # the arrays of surface.npz
 
 
 class Sheet:
-    """The rows of one surface, from the worker's first answer to the sealed arrays."""
+    """The rows of one surface, from its axes to the sealed arrays. Rows that are there already (`add` them first) are
+    not leased again after `skip`."""
 
-    def __init__(self, begin: WorkerBegin, axes: Mapping[str, NDArray[Any]], until: float | None = None) -> None:
-        self.alpha = np.array(axes["alpha"], dtype=np.float64)
-        self.beta = np.array(axes["beta"], dtype=np.float64)
-        self.meta: SurfaceMeta = begin.meta or SurfaceMeta()
-        self.metrics = begin.metrics
-        self.shares = begin.shares
+    def __init__(
+        self,
+        alpha: NDArray[Any],
+        beta: NDArray[Any],
+        meta: SurfaceMeta,
+        metrics: Sequence[MetricDecl],
+        schedule: Sequence[shares.Share],
+        until: float | None = None,
+    ) -> None:
+        self.alpha = np.array(alpha, dtype=np.float64)
+        self.beta = np.array(beta, dtype=np.float64)
+        self.meta = meta
+        self.metrics = tuple(metrics)
+        self.shares = tuple(schedule)
         self.until = until  # stop after the first whole pass at which no finite point may still move by more
         self._order = shares.row_order(len(self.beta))
         self._todo = deque((i, k) for k in range(len(self.shares)) for i in self._order)
@@ -55,6 +65,16 @@ class Sheet:
         self._parts[i][pass_] = {**sums, "n": np.array(n, dtype=np.int64)}
         self._came[pass_, i] = True
         return self._derive(i)
+
+    def skip(self) -> None:
+        """Lease no row that has come; what came from an earlier worker is kept."""
+        self._todo = deque((i, k) for i, k in self._todo if not self._came[k, i])
+
+    def give_back(self, leased: Iterable[tuple[int, int]]) -> None:
+        """Lease these again, first of all: the worker that had them is gone."""
+        place = {i: at for at, i in enumerate(self._order)}
+        lost = [(i, k) for i, k in leased if not self._came[k, i]]
+        self._todo.extendleft(sorted(lost, key=lambda row: (row[1], place[row[0]]), reverse=True))
 
     def restart(self, pass_: int) -> None:
         """Forget what came of this pass and later ones, and lease it again: its batch was halved in the middle."""
