@@ -10,6 +10,8 @@ STAMP := $(VENV)/.installed
 SYSTEM := libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri dataset-fashion-mnist python3-venv
 MISSING = $(shell for p in $(SYSTEM); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 WORKERS ?= 2
+# Two test processes of two threads on two cores: threads that wait by spinning would take them from each other.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: setup system demo test test-all bench lint format clean
 

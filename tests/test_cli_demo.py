@@ -1,0 +1,99 @@
+"""The whole tour through the real executable: every file that it promises, and what is in them."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protocol.files import PATH_DTYPE, Surface, read_path_csv
+
+THALWEG = Path(sys.executable).with_name("thalweg")
+KINDS = ("pca", "random")
+PRESETS = ("contours-2d", "contours-3d", "mesh")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    base = tmp_path_factory.mktemp("demo")
+    env = {**os.environ, "THALWEG_WORKSPACE": str(base / "workspace")}
+    started = time.monotonic()
+    done = subprocess.run(
+        [THALWEG, "demo", "--quick", "--out", base / "out"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    print(f"demo --quick took {time.monotonic() - started:.1f} s")
+    return base / "out", done.stdout, base / "workspace"
+
+
+def test_it_leaves_exactly_what_it_promises(demo):
+    out, _said, _ = demo
+    promised = {f"{kind}-{preset}.png" for kind in KINDS for preset in PRESETS}
+    promised |= {f"{kind}.npz" for kind in KINDS} | {f"{kind}-path.csv" for kind in KINDS}
+    assert {f.name for f in out.iterdir()} == promised
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_picture_is_whole_and_not_blank(demo, kind, preset):
+    out, _said, _ = demo
+    with Image.open(out / f"{kind}-{preset}.png") as picture:
+        assert picture.size == (2560, 1600)
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.int64)
+    assert pixels.std() > 10
+    assert len(np.unique(pixels[::4, ::4].reshape(-1, 3), axis=0)) > 50
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_surface_is_measured_everywhere_and_says_where_it_is_from(demo, kind):
+    out, said, _ = demo
+    surface = Surface.load(out / f"{kind}.npz")
+    assert surface.meta.plane.kind == kind
+    assert np.all(surface.n == surface.meta.samples)
+    assert np.any(np.isfinite(surface.loss))
+    assert surface.meta.model == "resnet20"
+    assert surface.meta.data == "digits"
+    assert surface.meta.split == "train"
+    assert surface.meta.seconds is not None
+    assert f"{surface.shape[1]} x {surface.shape[0]} points" in said
+    assert str(surface.meta.samples) in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_path_file_has_its_header_and_every_checkpoint(demo, kind):
+    out, _said, _ = demo
+    lines = (out / f"{kind}-path.csv").read_text().splitlines()
+    assert lines[0].startswith(f"# plane: {kind} ")
+    assert next(csv.reader(lines[1:2])) == list(PATH_DTYPE.names)
+    path = read_path_csv(out / f"{kind}-path.csv")
+    surface = Surface.load(out / f"{kind}.npz")
+    np.testing.assert_array_equal(path, surface.path)
+    assert list(path["epoch"]) == list(range(len(path)))
+    assert np.all(np.isfinite(path["loss_weights"]))
+
+
+def test_it_says_what_was_cut_and_what_the_pictures_show(demo):
+    out, said, _ = demo
+    assert "quick:" in said
+    assert str(out) in said
+    for words in ("test loss", "lowest loss", "a random walk of as many steps gives", "lies off this plane"):
+        assert words in said
+    assert "\x1b" not in said  # plain lines in a pipe
+
+
+def test_workspace_holds_the_run_and_the_planes(demo):
+    _out, _said, workspace = demo
+    assert len(list((workspace / "runs").iterdir())) == 1
+    assert len(list((workspace / "planes").glob("*.safetensors"))) == len(KINDS)
+    assert list((workspace / "logs").iterdir()) == []
