@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compute.checkpoints import TensorFile, step_file, steps_of
+from compute.tensorfile import TensorFile, step_file, steps_of
 from protocol.errors import InputError
 
 MIN_SUFFIX = 4  # characters of an id that are accepted for the whole
