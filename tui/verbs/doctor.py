@@ -92,4 +92,5 @@ def pictures() -> str:
 def data(common: Common) -> list[str]:
     """The data sets and where they lie."""
     rows = ask(common, "list")
-    return [f"{row['name']:<14}{row['where'] or 'absent'}" for row in rows]
+    width = max(len(row["name"]) for row in rows)
+    return [f"{row['name']:<{width}}  {row['where'] or 'absent'}" for row in rows]
