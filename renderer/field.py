@@ -35,7 +35,8 @@ def weights(t: Floats, smoothing: Smoothing) -> Floats:
 
 
 class Field:
-    """Unit values of a grid with axes alpha (W,), beta (H,): `unit(values)` where n > 0 and the value is finite."""
+    """Unit values of a grid with axes alpha (W,), beta (H,): `unit(values)` where n > 0 and the value is finite, or
+    also where n == 0 with `drafted` values (draft.py)."""
 
     def __init__(
         self,
@@ -45,9 +46,10 @@ class Field:
         n: Ints,
         unit: Callable[[Floats], Floats],
         smoothing: Smoothing,
+        drafted: bool = False,
     ) -> None:
         self.alpha, self.beta, self.smoothing = alpha, beta, smoothing
-        self._values, self._n, self._unit = values, n, unit
+        self._values, self._n, self._unit, self._drafted = values, n, unit, drafted
         # Grids that are shown as they are (refinement 1) are bilinear on the GPU too.
         self._cubic = smoothing == "catmull-rom" and refinement(len(alpha), len(beta)) > 1
 
@@ -79,6 +81,12 @@ class Field:
                 out += wy[..., a] * wx[..., b] * self._extended(i + a - 1, j + b - 1)
         return out
 
+    def _drawn(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
+        """Whether the points (i, j) have a finite value, measured or drafted."""
+        if self._drafted:
+            return np.asarray(np.isfinite(self._values[i, j]))
+        return self.valid(i, j)
+
     def valid(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
         """Whether the measured points (i, j) have a finite value."""
         out: NDArray[np.bool_] = (self._n[i, j] > 0) & np.isfinite(self._values[i, j])
@@ -98,7 +106,7 @@ class Field:
     def _sample(self, i: Ints, j: Ints) -> Floats:
         """Unit values of measured points; a missing one borrows the mean of valid ones beside it, else of those two
         away, else 1/2."""
-        missing = ~self.valid(i, j)
+        missing = ~self._drawn(i, j)
         with np.errstate(all="ignore"):
             out = np.asarray(self._unit(self._values[i, j]), float)
         if not missing.any():
@@ -117,7 +125,7 @@ class Field:
                     ni, nj = i[at] + di, j[at] + dj
                     inside = (ni >= 0) & (ni < height) & (nj >= 0) & (nj < width)
                     ni, nj = np.clip(ni, 0, height - 1), np.clip(nj, 0, width - 1)
-                    good = inside & self.valid(ni, nj)
+                    good = inside & self._drawn(ni, nj)
                     with np.errstate(all="ignore"):
                         value = self._unit(self._values[ni, nj])
                     total += np.where(good, value, 0.0)

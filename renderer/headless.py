@@ -110,6 +110,8 @@ def serve(source: IO[bytes], sink: IO[bytes]) -> None:
         reply, renderer = answer(line, renderer)
         sink.write(msgspec.json.encode(reply) + b"\n")
         sink.flush()
+    if renderer is not None:
+        renderer.release()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@
 |   +---------------------+   +-----------+  |
 | provenance                                 |
 +--------------------------------------------+
+
+A picture higher than wide has the panel under the plot, the legend right of the bar.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from renderer.camera import Rect
 MARGIN = 36.0  # units, as all lengths here: pixels of a 1280 x 800 picture at scale 1
 PANEL = 236.0
 GAP = 48.0
+PANEL_BELOW = 214.0  # its height where it is under the plot
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Layout:
     title_room: float
     provenance: tuple[float, float]
     provenance_room: float
+    below: bool  # the panel is under the plot
     flat: bool  # the plot is a plane seen straight from above
 
 
@@ -52,10 +56,12 @@ def compute(view: View, width: int, height: int, scale: float, sides: tuple[floa
     layers = view.layers
     margin = min(MARGIN, 0.05 * w)
     has_panel = (layers.colorbar or layers.legend) and w > 420
-    panel = min(PANEL, 0.32 * w) if has_panel else 0.0
-    gap = GAP if has_panel else 0.0
+    below = has_panel and h > 1.15 * w
+    panel = min(PANEL, 0.32 * w) if has_panel and not below else 0.0
+    gap = GAP if panel else 0.0
     top = margin + (58 if layers.title else 0)
-    bottom = h - margin * 0.6 - (26 if layers.provenance else 0)
+    foot = h - margin * 0.6 - (26 if layers.provenance else 0)
+    bottom = foot - (PANEL_BELOW if below else 0.0)
     flat = is_flat(view)
     if flat:
         left, under = (70.0, 58.0) if layers.axes else (0.0, 0.0)
@@ -74,14 +80,19 @@ def compute(view: View, width: int, height: int, scale: float, sides: tuple[floa
         plot = Rect(inner.x0 * unit, inner.y0 * unit, inner.x1 * unit, inner.y1 * unit)
         panel_x, panel_y = w - margin - panel, top + 14
         title_x = margin
+    if below:
+        panel_rect = Rect(title_x * unit, (bottom + 16) * unit, (w - margin) * unit, foot * unit)
+    else:
+        panel_rect = Rect(panel_x * unit, panel_y * unit, (panel_x + panel) * unit, foot * unit)
     return Layout(
         size=size,
         unit=unit,
         plot=plot,
-        panel=Rect(panel_x * unit, panel_y * unit, (panel_x + panel) * unit, bottom * unit),
+        panel=panel_rect,
         title=(title_x * unit, (margin + 16) * unit),
         title_room=(w - margin - title_x) * unit,
         provenance=(title_x * unit, (h - margin * 0.6) * unit),
         provenance_room=(w - margin - title_x) * unit,
+        below=below,
         flat=flat,
     )

@@ -36,9 +36,11 @@ class Renderer:
 
     def __init__(self, ctx: moderngl.Context | None = None) -> None:
         self.ctx = ctx or context.standalone()
-        self.kit = Kit.make(self.ctx)
-        self.layers = layers.make(self.kit)
         self._targets: Targets | None = None
+        with self.ctx:
+            self.kit = Kit.make(self.ctx)
+            self.layers = layers.make(self.kit)
+            self._idle = self.ctx.simple_framebuffer((1, 1))
 
     @property
     def name(self) -> str:
@@ -55,14 +57,19 @@ class Renderer:
         samples: int | None = None,
     ) -> frames.Frame:
         """Draw into an own framebuffer: `samples` jittered frames, averaged, with the lettering over them."""
-        frame = frames.make(scene, width, height, scale)
+        with self.ctx:  # another renderer of this process may have made its own context the current one
+            return self._draw(scene, frames.make(scene, width, height, scale), dirty, samples)
+
+    def _draw(self, scene: Scene, frame: frames.Frame, dirty: Dirty, samples: int | None) -> frames.Frame:
         size = frame.layout.size
+        self._idle.use()  # a framebuffer that is bound must not be released
         if self._targets is None or self._targets.size != size:
             if self._targets is not None:
                 self._targets.release()
                 self._targets = None
             self._targets = Targets(self.ctx, self.kit.programs, size)
         targets = self._targets
+        self._idle.use()
         self.kit.store.sync(scene, dirty)
         self.kit.text.trim()
         for layer in self.layers:
@@ -113,10 +120,15 @@ class Renderer:
         """The last picture drawn, (h, w, 3) uint8, top row first."""
         assert self._targets is not None, "draw first"
         w, h = self._targets.size
-        data = np.frombuffer(self._targets.frame.read(components=3, alignment=1), np.uint8)
+        with self.ctx:
+            data = np.frombuffer(self._targets.frame.read(components=3, alignment=1), np.uint8)
         return data.reshape(h, w, 3)[::-1]
 
     def release(self) -> None:
-        if self._targets is not None:
-            self._targets.release()
-        self.kit.release()
+        """Free everything, the context too."""
+        with self.ctx:
+            self._idle.use()
+            if self._targets is not None:
+                self._targets.release()
+            self.kit.release()
+        self.ctx.release()

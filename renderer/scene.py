@@ -20,7 +20,7 @@ from protocol.errors import InputError
 from protocol.files import CRITICAL_DTYPE, PATH_DTYPE, Surface, SurfaceMeta
 from protocol.messages import PathDone, SurfaceBegin, SurfaceDone, SurfaceRow
 from protocol.view import View
-from renderer import auto
+from renderer import auto, draft
 from renderer.field import CEILING, Field
 
 METRICS = ("loss", "accuracy", "sem")
@@ -70,6 +70,7 @@ class Scene:
         self.n: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self.path: NDArray[np.void] = np.zeros(0, PATH_DTYPE)
         self.critical: NDArray[np.void] = np.zeros(0, CRITICAL_DTYPE)
+        self._draft: Floats | None = None
         self._scale: auto.Scale | None = None
         self._field: Field | None = None
 
@@ -81,6 +82,8 @@ class Scene:
         arrays = arrays or {}
         if isinstance(event, View):
             dirty = Dirty(view=event != self.view)
+            if event.metric != self.view.metric:
+                self._draft = None
             self.view = event
         elif isinstance(event, Surface):
             dirty = self._whole(event)
@@ -99,6 +102,7 @@ class Scene:
         return dirty
 
     def _whole(self, surface: Surface) -> Dirty:
+        self._draft = None
         self.id, self.meta = surface.meta.id, surface.meta
         self.axes = (surface.alpha, surface.beta)
         self.values = {metric: np.array(getattr(surface, metric), np.float64) for metric in METRICS}
@@ -107,6 +111,7 @@ class Scene:
         return Dirty(all=True, path=True)
 
     def _begin(self, event: SurfaceBegin, arrays: Mapping[str, NDArray[Any]]) -> Dirty:
+        self._draft = None
         axes = []
         for name in ("alpha", "beta"):
             values = np.asarray(arrays.get(name, ()), np.float64)
@@ -131,7 +136,11 @@ class Scene:
         for metric, row in rows.items():
             self.values[metric][event.i] = row
         self.n[event.i] = event.n
-        return Dirty(rows=frozenset({event.i}))
+        if self._draft is None:
+            return Dirty(rows=frozenset({event.i}))
+        self._draft[event.i] = self.shown[event.i]
+        drafted = draft.fill(self._draft, self.shown, draft.gaps(self.n, event.i), self._draft_log)
+        return Dirty(rows=frozenset({event.i, *drafted}))
 
     def _path(self, arrays: Mapping[str, NDArray[Any]]) -> Dirty:
         columns = {name: np.asarray(arrays[name]) for name in PATH_DTYPE.names or () if name in arrays}
@@ -149,6 +158,17 @@ class Scene:
         return self.values.get(self.view.metric, np.zeros(self.n.shape))
 
     @property
+    def draft(self) -> Floats:
+        """The values shown, with drafts (draft.py) in rows that are not measured yet but lie between measured ones."""
+        if self._draft is None:
+            self._draft_log = self.scale.log
+            self._draft = np.where(self.n > 0, self.shown, np.nan)
+            draft.fill(self._draft, self.shown, draft.gaps(self.n), self._draft_log)
+        return self._draft
+
+    _draft_log = False
+
+    @property
     def scale(self) -> auto.Scale:
         """The scales of the picture (auto.py), computed when first asked for after a change."""
         if self._scale is None:
@@ -160,6 +180,11 @@ class Scene:
         return self._scale
 
     @property
+    def unfinished(self) -> bool:
+        """Whether there are rows without any measured point."""
+        return bool((self.n == 0).all(1).any())
+
+    @property
     def field(self) -> Field:
         """Unit heights between the points, as the picture shows them. Raises InputError while there is no surface."""
         if self.axes is None:
@@ -167,9 +192,12 @@ class Scene:
         if self._field is None:
             scale = self.scale
             most = CEILING if scale.clip is not None else np.inf
-            self._field = Field(
-                *self.axes, self.shown, self.n, lambda v: np.minimum(scale.unit(v), most), self.view.smoothing
-            )
+            drafted = self.draft if self.unfinished else self.shown
+
+            def unit(values: Floats) -> Floats:
+                return np.minimum(scale.unit(values), most)
+
+            self._field = Field(*self.axes, drafted, self.n, unit, self.view.smoothing, self.unfinished)
         return self._field
 
     @property

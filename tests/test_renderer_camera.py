@@ -70,7 +70,9 @@ def test_the_layout_keeps_everything_inside_of_the_picture(preset, width, height
         assert r.y1 >= r.y0
         assert r.x0 >= 0
         assert r.x1 <= w
-    if layout.panel.width:
+    if layout.below:
+        assert layout.plot.y1 <= layout.panel.y0
+    elif layout.panel.width:
         assert layout.plot.x1 <= layout.panel.x0
     assert layout.plot.y1 <= h
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from protocol.messages import SurfaceRow
 from protocol.view import PRESETS, View, override
 from renderer.frame import Frame
+from renderer.picture import Renderer
 from renderer.scene import EVERYTHING, Dirty, Scene
 
 UNIT = 0.62  # device pixels a unit of length in a picture of 640 x 400 at scale 1
@@ -192,6 +193,21 @@ def test_every_field_draws_with_every_preset(name):
             scene.apply(scenes.ODD[name]())
             renderer.draw(scene, 240, 150, 1.0, samples=1)
             assert renderer.pixels().shape == (150, 240, 3)
+
+
+def test_two_renderers_of_one_process_do_not_mix():
+    scene = Scene(PRESETS["heat"])
+    scene.apply(scenes.vgg())
+    first = scenes.renderer()
+    first.draw(scene, 240, 150, 1.0, samples=1)
+    alone = first.pixels().copy()
+    second = Renderer()
+    second.draw(scene, 200, 150, 1.0, samples=1)
+    first.draw(scene, 240, 150, 1.0, samples=1)
+    assert np.array_equal(alone, first.pixels())
+    second.release()
+    first.draw(scene, 240, 150, 1.0, samples=1)
+    assert np.array_equal(alone, first.pixels())
 
 
 def test_a_scene_without_a_surface_draws_paper():

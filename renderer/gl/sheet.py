@@ -69,7 +69,7 @@ class Sheet:
         if variant not in self._arrays:
             self._arrays[variant] = self.ctx.vertex_array(program, [])
         for location, texture in enumerate(
-            (store.field, store.raw, self._table, *store.axes, self._levels, self._finder)
+            (store.field, store.raw, self._table, *store.axes, self._levels, self._finder, store.draft or store.raw)
         ):
             texture.use(location)
         most = MOST_VERTICES_LIVE if frame.live else MOST_VERTICES
@@ -86,6 +86,7 @@ class Sheet:
             axis_y=4,
             levels=5,
             finder=6,
+            draft=7,
             k=store.k,
             stride=stride,
             camera=tuple(frame.projection.matrix.T.ravel()),
@@ -125,6 +126,8 @@ class Sheet:
             "MESH": mesh,
             "LEVELS": contours and bool(frame.scale.levels),
             "MAP_INK": contours and frame.contour_ink == "map",
+            "EVERYWHERE": not raised and not patches,
+            "DRAFT": self.store.draft is not None and (raised or patches),
             "PATCHES": patches,
         }
         return ("sheet", *(name for name, on in flags.items() if on))
@@ -165,7 +168,7 @@ class Sheet:
         ]
         put(
             program,
-            mesh_width=(1.15 if mapped else 0.8) * frame.unit,
+            mesh_width=(1.15 if mapped else 0.8) * max(frame.unit, 1.0),
             mesh_step=tuple(float(s) for s in steps),
             mesh_ink=fade(frame.theme.mesh, 1.0),
             mesh_map=mapped,

@@ -32,6 +32,7 @@ class Store:
         self._units: moderngl.Texture | None = None
         self._units_target: moderngl.Framebuffer | None = None
         self.raw: moderngl.Texture | None = None
+        self.draft: moderngl.Texture | None = None  # raw, with drafts in rows not measured yet; None once all rows are
         self.field: moderngl.Texture | None = None
         self.axes: tuple[moderngl.Texture, moderngl.Texture] | None = None
         self._target: moderngl.Framebuffer | None = None
@@ -57,6 +58,10 @@ class Store:
             whole = True
         elif dirty.rows:
             self._upload(scene, sorted(dirty.rows))
+        if self.draft is not None and not scene.unfinished:
+            self.draft.release()
+            self.draft = None
+            whole = True  # what was drafted beside diverged points borrows again
         self.any_invalid = bool(scale.missing or scale.diverged)
         self._metric = view.metric
         transform = self._transform(scene)
@@ -105,11 +110,21 @@ class Store:
     def _upload(self, scene: Scene, rows: Iterable[int] | None) -> None:
         assert self.raw is not None
         width = self.shape[1]
+        if scene.unfinished and self.draft is None:
+            self.draft = self.ctx.texture(self.raw.size, 1, dtype="f4", alignment=4)
+            self.draft.filter = (moderngl.NEAREST, moderngl.NEAREST)
+            if rows is not None:
+                self.draft.write(self._coded_draft(scene.draft).tobytes())
         if rows is None:
             self.raw.write(self._coded(scene.shown, scene.n).tobytes())
+            if self.draft is not None:
+                self.draft.write(self._coded_draft(scene.draft).tobytes())
             return
         for i in rows:
-            self.raw.write(self._coded(scene.shown[i], scene.n[i]).tobytes(), viewport=(0, i, width, 1))
+            viewport = (0, i, width, 1)
+            self.raw.write(self._coded(scene.shown[i], scene.n[i]).tobytes(), viewport=viewport)
+            if self.draft is not None:
+                self.draft.write(self._coded_draft(scene.draft[i]).tobytes(), viewport=viewport)
 
     def _coded(self, values: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float32]:
         with np.errstate(all="ignore"):
@@ -120,6 +135,9 @@ class Store:
             coded[np.isnan(values)] = MISSING
         coded[n == 0] = MISSING
         return np.ascontiguousarray(coded)
+
+    def _coded_draft(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        return self._coded(values, np.where(np.isfinite(values), 1, 0))
 
     def _transform(self, scene: Scene) -> dict[str, Any]:
         """Uniforms a, b, shift, least: raw to unit value (shaders/field.frag)."""
@@ -146,10 +164,11 @@ class Store:
         assert self._units is not None
         assert self._units_target is not None
         assert self._target is not None
-        put(self._units_program, raw=1, **self.transform)
+        put(self._units_program, raw=2, **self.transform)
         put(self._field_program, units=0, raw=1, k=self.k, cubic=self.transform["cubic"])
         self._units.use(0)
         self.raw.use(1)
+        (self.draft or self.raw).use(2)
         self.ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
         for vao, target, scale, reach in (
             (self._passes[0], self._units_target, 1, BORROW),
@@ -160,8 +179,8 @@ class Store:
             if rows is not None:  # the units lie one row further up, for their ring
                 first = 1 if scale == 1 and target is self._units_target else 0
                 spans = [
-                    (max(0, (i - reach - 1) * scale + first), min(height, (i + reach + 1) * scale + first + 1))
-                    for i in rows
+                    (max(0, (a - reach - 1) * scale + first), min(height, (b + reach + 1) * scale + first + 1))
+                    for a, b in runs(rows)
                 ]
             target.use()
             target.viewport = (0, 0, width, height)
@@ -171,14 +190,25 @@ class Store:
             target.scissor = None  # type: ignore[assignment]
 
     def _release_textures(self) -> None:
-        textures = (self.raw, self._units, self.field, *(self.axes or ()))
+        textures = (self.raw, self.draft, self._units, self.field, *(self.axes or ()))
         for thing in (self._target, self._units_target, *textures):
             if thing is not None:
                 thing.release()
         self._target = self._units_target = None
-        self.raw = self._units = self.field = self.axes = None
+        self.raw = self.draft = self._units = self.field = self.axes = None
 
     def release(self) -> None:
         self._release_textures()
         for vao in self._passes:
             vao.release()
+
+
+def runs(rows: list[int]) -> list[tuple[int, int]]:
+    """Sorted row numbers as (first, last) of each run without a gap."""
+    out: list[tuple[int, int]] = []
+    for i in rows:
+        if out and i <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], i)
+        else:
+            out.append((i, i))
+    return out

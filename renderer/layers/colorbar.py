@@ -29,7 +29,10 @@ def _head(frame: Frame) -> float:
 
 
 def _bar_height(frame: Frame) -> float:
-    return round(min(BAR[1] * frame.unit, 0.42 * frame.layout.panel.height))
+    panel = frame.layout.panel
+    if frame.layout.below:
+        return max(round(panel.height - _head(frame) - 8 * frame.unit), 1)
+    return round(min(BAR[1] * frame.unit, 0.42 * panel.height))
 
 
 class ColorBar:

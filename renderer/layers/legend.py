@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from renderer import fonts
+from renderer import draft, fonts
 from renderer.frame import Frame
 from renderer.ink import Ink
 from renderer.layers import colorbar
@@ -41,17 +41,23 @@ class Legend:
             _nothing(frame, ink)
         if not frame.view.layers.legend or panel.width <= 0:
             return
-        y = panel.y0 + colorbar.height(frame) + (6 * u if colorbar.height(frame) else 10 * u)
+        x0, y = panel.x0, panel.y0 + 10 * u
+        if colorbar.height(frame):
+            if frame.layout.below:
+                x0 += min(190 * u, 0.45 * panel.width)
+            else:
+                y += colorbar.height(frame) - 4 * u
+        room = panel.x1 - x0 - 24 * u
         for entry in entries(frame):
-            lines = [line for text in entry.lines for line in fonts.wrapped(text, 11.5 * u, panel.width - 24 * u)]
+            lines = [line for text in entry.lines for line in fonts.wrapped(text, 11.5 * u, room)]
             if y + (8 + 15 * len(lines)) * u > panel.y1 + 4 * u:
                 break
-            entry.draw(ink, panel.x0 + 8 * u, y)
-            heading = fonts.shortened(entry.heading, 12 * u, panel.width - 24 * u, True)
-            ink.text(heading, panel.x0 + 24 * u, y, 12 * u, theme.text, anchor="middle", bold=True)
+            entry.draw(ink, x0 + 8 * u, y)
+            heading = fonts.shortened(entry.heading, 12 * u, room, True)
+            ink.text(heading, x0 + 24 * u, y, 12 * u, theme.text, anchor="middle", bold=True)
             for line in lines:
                 y += 15.5 * u
-                ink.text(line, panel.x0 + 24 * u, y, 11.5 * u, theme.muted, anchor="middle")
+                ink.text(line, x0 + 24 * u, y, 11.5 * u, theme.muted, anchor="middle")
             y += 22 * u
 
 
@@ -117,9 +123,10 @@ def entries(frame: Frame) -> list[Entry]:
             )
         )
     if scale.missing:
-        out.append(
-            Entry(_hatch(frame, False, frame.theme.hatch), "Not measured", (f"{scale.missing} of {total} points",))
-        )
+        lines = [f"{scale.missing} of {total} points"]
+        if scene.unfinished and draft.gaps(scene.n):
+            lines.append("pale: drawn straight from row to row")
+        out.append(Entry(_hatch(frame, False, frame.theme.hatch), "Not measured", tuple(lines)))
     if scale.below:
         out.append(
             Entry(

@@ -6,10 +6,12 @@
 //   41 % too wide (I. Quilez, "distance estimation"; measured against contourpy in tests/test_renderer_lines.py)
 //
 // Variants, by #define, because a software rasteriser runs both sides of a branch: FILL_MAP, FILL_PAPER, LIT (shading),
-// TILES (one flat colour a measured point), MESH, LEVELS, MAP_INK (isolines in the colour map's colour), and PATCHES
-// (hatch what was not measured, mark what diverged, leave the rest).
+// TILES (one flat colour a measured point), MESH, LEVELS, MAP_INK (isolines in the colour map's colour), EVERYWHERE (no
+// holes), DRAFT (rows not measured yet, pale and hatched), and PATCHES (hatch what was not measured, mark what diverged,
+// leave the rest).
 uniform sampler2D field;
 uniform sampler2D raw;
+uniform sampler2D draft;       // raw, with drafts in rows that are not measured yet
 uniform sampler2D table;       // the colour map
 uniform int k;
 uniform bool logarithmic;
@@ -69,6 +71,13 @@ void main() {
     ivec2 nearest = clamp(ivec2(floor(grid + 0.5)), ivec2(0), textureSize(raw, 0) - 1);
     float r = texelFetch(raw, nearest, 0).r;
     bool invalid = r < -1e37;
+#ifdef EVERYWHERE
+    invalid = false;
+#endif
+#ifdef DRAFT
+    bool drafted = invalid && texelFetch(draft, nearest, 0).r > -1e37;
+    invalid = invalid && !drafted;
+#endif
 
 #ifdef PATCHES
     if (!invalid) discard;
@@ -133,6 +142,13 @@ void main() {
 #endif
         l = vec4(l.rgb, 1.0) * (l.a * c);
         ink = over(l, ink);
+    }
+#endif
+#ifdef DRAFT
+    if (drafted) {
+        float mark = stripes(gl_FragCoord.x - gl_FragCoord.y, 9.0 * unit_px, 1.0 * unit_px) * 0.75;
+        ink = mix(ink, vec4(paper.rgb * ink.a, ink.a), 0.5);
+        ink = over(vec4(missing_ink.rgb, 1.0) * mark, ink);
     }
 #endif
     if (ink.a <= 0.0) discard;
