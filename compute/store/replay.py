@@ -14,7 +14,7 @@ from protocol.shares import MetricDecl, fold, values
 
 from . import columns
 from .records import StoredEvent
-from .sums import SumLayout
+from .sums import layout_of
 
 
 class RowReplay:
@@ -26,7 +26,7 @@ class RowReplay:
         if row is None:
             raise InputError(f"surface {surface}: expected a stored surface, found none", code="not_found")
         self.metrics = columns.unpack(row[0], tuple[MetricDecl, ...])
-        self.layout = SumLayout.of(self.metrics, row[1])
+        self.layout = layout_of(row[0], row[1])
         self._folded: dict[int, tuple[int, dict[str, NDArray[np.generic]]]] = {}  # i -> (next pass, sums so far)
 
     def event(self, seq: int, i: int, pass_: int) -> StoredEvent:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.errors import InputError
 from protocol.shares import MetricDecl
+
+from . import columns
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,9 @@ class SumLayout:
             name: np.frombuffer(blob, dtype=dtype, count=self.width, offset=first)
             for name, dtype, first in self.columns
         }
+
+
+@lru_cache(maxsize=64)
+def layout_of(metrics: str, width: int) -> SumLayout:
+    """The layout of rows of a surface whose metrics are stored as this text; kept, since every row asks for it."""
+    return SumLayout.of(columns.unpack(metrics, tuple[MetricDecl, ...]), width)

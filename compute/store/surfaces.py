@@ -7,12 +7,11 @@ from typing import Any
 
 from protocol.errors import InputError
 from protocol.files import SurfaceMeta
-from protocol.shares import MetricDecl
 
 from . import columns
 from .events import Events
 from .records import StoredRow, SurfaceArrays, SurfaceRecord
-from .sums import SumLayout
+from .sums import SumLayout, layout_of
 
 
 def topic_of(surface: str) -> str:
@@ -91,8 +90,7 @@ class Surfaces(Events):
         ).fetchone()
         if row is None:
             raise InputError(f"surface {surface}: expected a stored surface, found none", code="not_found")
-        metrics = columns.unpack(row[0], tuple[MetricDecl, ...])
-        return SumLayout.of(metrics, row[1]), row[2], row[3], bool(row[4])
+        return layout_of(row[0], row[1]), row[2], row[3], bool(row[4])
 
     def rows_of(self, surface: str) -> list[StoredRow]:
         """Every stored row of a surface, by row and pass."""

@@ -18,7 +18,7 @@ def inside(file: str) -> bool:
 
 
 def empty(tables: Base, workspace: Path) -> list[str]:
-    """Delete what the trash lists, then the list; what was deleted. Outside a transaction."""
+    """Delete what the trash lists, then the list; what was deleted."""
     gone = []
     for file in tables.trash():
         target = workspace / file
