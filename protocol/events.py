@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocol import codec
 from protocol.errors import InputError
-from protocol.messages import Event
+from protocol.messages import Event, EventMessage
 from protocol.requests import PIECE
 
 ROOM = 16  # bytes of MessagePack around an event and around each of its buffers, at most
@@ -39,7 +39,7 @@ def pack(items: Iterable[Frames], limit: int = PIECE) -> tuple[bytes, int]:
     return b"".join(parts), len(parts)
 
 
-def unpack(buffer: bytes | NDArray[np.uint8]) -> list[tuple[Event, dict[str, NDArray[Any]]]]:
+def unpack(buffer: bytes | NDArray[np.uint8]) -> list[tuple[EventMessage, dict[str, NDArray[Any]]]]:
     """The events of a buffer and their arrays, in order. Raises InputError for anything that is not such a stream."""
     unpacker = msgpack.Unpacker(raw=False, strict_map_key=True, max_buffer_size=codec.MAX_FRAME)
     data = buffer if isinstance(buffer, bytes) else buffer.tobytes()
@@ -53,7 +53,21 @@ def unpack(buffer: bytes | NDArray[np.uint8]) -> list[tuple[Event, dict[str, NDA
         raise InputError("events: the last event is cut off", code="bad_frame") from e
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as e:
         raise InputError(f"events: expected a MessagePack stream ({e.__class__.__name__})", code="bad_frame") from e
-    return [codec.decode(_frames(item), Event) for item in raw]
+    return [read(_frames(item)) for item in raw]
+
+
+def read(frames: Frames) -> tuple[EventMessage, dict[str, NDArray[Any]]]:
+    """An event and its arrays. One of a kind that only a later version knows becomes a bare EventMessage with its seq,
+    so that the count of its topic stays whole."""
+    try:
+        return codec.decode(frames, Event)
+    except InputError as e:
+        if e.code != "unknown_command":
+            raise
+        seq = msgpack.unpackb(frames[0], raw=False).get("seq")
+        if seq is not None and not isinstance(seq, int):
+            raise
+        return EventMessage(seq=seq), {}
 
 
 def _frames(item: object) -> list[bytes]:
