@@ -41,7 +41,7 @@ def read(file: Path, name: str = "") -> Surface:
         with zipfile.ZipFile(file) as z:
             size = sum(i.file_size for i in z.infolist())
             foreign = "meta.npy" not in z.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # whatever a damaged directory of names raises
         size, foreign = 0, True  # `load` says what is wrong with it
     if size > MAX_BYTES:
         raise InputError(

@@ -6,11 +6,15 @@ read as they stand. Which points were never measured the format cannot say: all 
 
 from __future__ import annotations
 
+import itertools
+from array import array
 from collections.abc import Generator
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from protocol.errors import InputError
 from protocol.files import Surface, read_path_csv
@@ -44,40 +48,53 @@ def make(source: Path, folder: Path, options: Options) -> Generator[tuple[int, i
 def read(file: Path, path: Path | None = None, name: str = "") -> Surface:
     """Read and check a mesh, and its path (path.csv, or the seed's `x,y`). Raises InputError, naming the file."""
     try:
-        raw = file.read_bytes()
+        with open(file, encoding="latin-1") as text:
+            vertices, faces, names = _header(file, text)
+            columns, got = _vertices(file, text, vertices, names)
+            got += sum(1 for line in text if line.strip())
     except OSError as e:
         raise InputError(f"{file}: cannot read it ({e.strerror})", code="not_found") from e
-    head, end, body = raw.partition(b"end_header")
-    if not raw.startswith(b"ply") or not end:
-        raise InputError(f"{file}: expected a PLY file, this is another kind of file", code="integrity")
-    vertices, faces, names = _header(file, head.decode("latin-1"))
-    lines = body.decode("latin-1").split("\n")[1:]
-    lines = [line for line in lines if line.strip()]
-    if len(lines) != vertices + faces:
+    if got != vertices + faces:
         raise InputError(
-            f"{file}: expected {vertices} vertices and {faces} faces, got {len(lines)} lines: it is truncated, or not "
-            "what its header says",
+            f"{file}: expected {vertices} vertices and {faces} faces, got {got} lines: it is truncated, or not what "
+            "its header says",
             code="integrity",
         )
-    try:
-        table = np.array([[float(v) for v in line.split()] for line in lines[:vertices]]).reshape(vertices, -1)
-    except ValueError as e:
-        raise InputError(f"{file}: expected {len(names)} numbers for each vertex ({e})", code="integrity") from e
-    if table.shape[1] != len(names):
-        raise InputError(
-            f"{file}: expected {len(names)} numbers for each vertex, got {table.shape[1]}", code="integrity"
-        )
-    x, y, s = (table[:, names.index(c)] for c in ("x", "y", "s"))
+    x, y, s = columns
     return to_surface(file, x, y, {"loss": s}, name, read_path_csv(path) if path else None)
 
 
-def _header(file: Path, text: str) -> tuple[int, int, list[str]]:
-    """The number of vertices and of faces, and the names of a vertex's properties."""
+def _vertices(file: Path, text: TextIO, count: int, names: list[str]) -> tuple[list[NDArray[np.float64]], int]:
+    """x, y and s of the next `count` lines, and how many there were."""
+    wanted = [names.index(c) for c in ("x", "y", "s")]
+    columns = [array("d") for _ in wanted]  # a million vertices are 24 MB so, 500 MB as text
+    got = 0
+    for line in itertools.islice(text, count):
+        cells = line.split()
+        if len(cells) != len(names):
+            raise InputError(
+                f"{file}: expected {len(names)} numbers for each vertex, got {len(cells)} in vertex {got}: it is "
+                "truncated, or not what its header says",
+                code="integrity",
+            )
+        try:
+            for column, k in zip(columns, wanted):
+                column.append(float(cells[k]))
+        except ValueError as e:
+            raise InputError(f"{file}: expected numbers for each vertex ({e})", code="integrity") from e
+        got += 1
+    return [np.array(c) for c in columns], got
+
+
+def _header(file: Path, text: TextIO) -> tuple[int, int, list[str]]:
+    """The number of vertices and of faces, and the names of a vertex's properties; reads up to the header's end."""
+    if text.readline(8).strip() != "ply":
+        raise InputError(f"{file}: expected a PLY file, this is another kind of file", code="integrity")
     counts: dict[str, int] = {}
     names: list[str] = []
-    for line in text.splitlines()[1:]:
+    while (line := text.readline(1000).rstrip()) != "end_header":
         match line.split():
-            case [] | ["comment" | "obj_info", *_] | ["format", "ascii", _]:
+            case ["comment" | "obj_info", *_] | ["format", "ascii", _]:
                 pass
             case ["format", other, *_]:
                 raise InputError(f"{file}: expected format ascii, got {other}: save it as ASCII")
@@ -88,7 +105,7 @@ def _header(file: Path, text: str) -> tuple[int, int, list[str]]:
             case ["property", "list", *_] if list(counts) == ["vertex", "face"]:
                 pass
             case _:
-                raise InputError(f"{file}: expected elements vertex and face alone, got the line '{line[:60]}'")
+                raise InputError(f"{file}: expected elements vertex and face alone, its header says '{line[:60]}'")
     if not {"x", "y", "s"} <= set(names) or list(counts) != ["vertex", "face"]:
         raise InputError(
             f"{file}: expected vertices with the properties x, y and s, then faces; got {', '.join(names) or 'none'}: "

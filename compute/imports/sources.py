@@ -6,13 +6,10 @@ device, an absolute path or one with `..` is refused), and only while they fit t
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -23,16 +20,6 @@ from protocol.errors import InputError
 MAX_FILES = 100_000
 SPARE = 64 << 20  # bytes of disk left free
 CHUNK = 1 << 20
-DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,  # a compression that Python lacks
-    RuntimeError,  # an encrypted member
-)
 
 
 @contextmanager
@@ -43,16 +30,18 @@ def opened(source: Path, scratch: Path | None = None) -> Iterator[list[Path]]:
         yield _visible(source)
     elif not source.is_file():
         raise InputError(f"{source}: expected a file, a folder or an archive, found nothing there", code="not_found")
-    elif zipfile.is_zipfile(source) or (source.stat().st_size and tarfile.is_tarfile(source)):
+    elif _is_archive(source):
         with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=scratch) as folder:
             try:
                 _unpack(source, Path(folder))
-            except DAMAGE as e:
+            except InputError:
+                raise
+            except Exception as e:  # the decoders' errors have no common base; damage of any sort is one answer
+                if isinstance(e, OSError) and e.errno is not None:
+                    raise InputError(f"{source}: cannot unpack it ({e.strerror})", code="unavailable") from e
                 raise InputError(
                     f"{source}: corrupted or truncated archive ({type(e).__name__}): copy it again", code="integrity"
                 ) from e
-            except OSError as e:
-                raise InputError(f"{source}: cannot unpack it ({e.strerror or e})", code="unavailable") from e
             try:
                 yield _visible(Path(folder))
             except InputError as e:  # name the file as it is called in the archive
@@ -75,6 +64,13 @@ def _visible(folder: Path) -> list[Path]:
     return [
         f for f in files if not any(p.startswith(".") or p == "__MACOSX" for p in f.relative_to(folder).parts)
     ]  # fmt: skip
+
+
+def _is_archive(source: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(source) or (source.stat().st_size > 0 and tarfile.is_tarfile(source))
+    except Exception:  # it began like one: `_unpack` says what is wrong
+        return True
 
 
 def _unpack(source: Path, folder: Path) -> None:
