@@ -7,6 +7,7 @@ empty loss is a point that was not measured.
 from __future__ import annotations
 
 import csv
+from array import array
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _columns(file: Path, text: Any) -> dict[str, NDArray[np.float64]]:
             f"{file}: expected the columns {','.join(WANTED)} in its first line, '{missing[0]}' is not there"
         )
     where = {c: header.index(c) for c in KNOWN if c in header}
-    out: dict[str, list[float]] = {c: [] for c in (*where, "n")}
+    out = {c: array("d") for c in (*where, "n")}  # a list would hold a Python object a number
     for row in rows:
         if not row:
             continue
