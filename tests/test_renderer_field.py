@@ -44,9 +44,10 @@ def test_planes_are_reproduced_exactly_up_to_the_rim():
 def test_the_gpu_field_equals_its_cpu_twin(name, smoothing):
     renderer = scenes.renderer()
     scene = scene_of(scenes.ODD[name](), smoothing=smoothing)
-    renderer.kit.store.sync(scene, EVERYTHING)
-    texture = renderer.kit.store.field
-    got = np.frombuffer(texture.read(), "<f4").reshape(*texture.size[::-1], 4)
+    with renderer.ctx:
+        renderer.kit.store.sync(scene, EVERYTHING)
+        texture = renderer.kit.store.field
+        got = np.frombuffer(texture.read(), "<f4").reshape(*texture.size[::-1], 4)
     k = renderer.kit.store.k
     x, y = np.meshgrid(np.arange(texture.size[0]) / k, np.arange(texture.size[1]) / k)
     assert got[..., 0] == pytest.approx(scene.field.at_grid(x, y), abs=2e-5)

@@ -159,7 +159,7 @@ class Sheet:
 
     def _put_mesh(self, program: moderngl.Program, frame: Frame, mapped: bool) -> None:
         rows, columns = self.store.shape
-        room = (8.0 if frame.layout.flat or not frame.view.layers.base else 14.0) * frame.unit  # pixels between lines
+        room = (10.0 if frame.layout.flat or not frame.view.layers.base else 14.0) * frame.unit  # pixels between lines
         cells = [max(columns - 1, 1), max(rows - 1, 1)]
         spans = [frame.layout.plot.width, frame.layout.plot.height]
         steps = [
@@ -170,7 +170,7 @@ class Sheet:
             program,
             mesh_width=(1.15 if mapped else 0.8) * max(frame.unit, 1.0),
             mesh_step=tuple(float(s) for s in steps),
-            mesh_ink=fade(frame.theme.mesh, 1.0),
+            mesh_ink=fade(frame.theme.mesh, 0.65 if frame.contour_ink == "map" else 1.0),
             mesh_map=mapped,
         )
 

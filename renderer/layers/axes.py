@@ -77,9 +77,14 @@ def _raised(frame: Frame, ink: Ink) -> None:
         (0, np.array([-sx, near_y * sy, 0.0]), np.array([sx, near_y * sy, 0.0])),
         (1, np.array([near_x * sx, -sy, 0.0]), np.array([near_x * sx, sy, 0.0])),
     ]
+    # Both axes in words of one length: the longest that fits both edges, else the bare letters.
+    ways = [[words.axis(frame.scene, k) for k in (0, 1)], [words.axis_short(frame.scene, k) for k in (0, 1)]]
+    rooms = [0.8 * float(np.linalg.norm(np.diff(frame.pixels(np.stack([a, b]))[:, :2], axis=0))) for _, a, b in edges]
+    fitting = [w for w in ways if all(fonts.width(name, NAME * u) < room for name, room in zip(w, rooms))]
+    names = fitting[0] if fitting else ["α", "β"]
     for which, a, b in edges:
         marks = [(_with(a, which, at), label) for at, label in axis_ticks(frame, which)]
-        _edge(frame, ink, a, b, marks, [words.axis(frame.scene, which), words.axis_short(frame.scene, which)], middle)
+        _edge(frame, ink, a, b, marks, names[which], middle)
     if frame.rise <= 0.02 or abs(frame.view.camera.elevation) > 84:
         return
     # The upright edge that is the leftmost in the picture.
@@ -114,7 +119,7 @@ def _edge(
     a: np.ndarray,
     b: np.ndarray,
     marks: list[tuple[np.ndarray, str]],
-    names: list[str],
+    name: str,
     middle: np.ndarray,
 ) -> None:
     """Ticks outwards from the edge a-b of the floor, and the axis' name along it."""
@@ -143,7 +148,5 @@ def _edge(
             reach = max(reach, 10 * u + abs(out[0]) * width + abs(out[1]) * SIZE * u)
     angle = float(np.degrees(np.arctan2(-along[1], along[0])))
     angle = (angle + 90) % 180 - 90
-    fitting = [name for name in names if fonts.width(name, NAME * u) < length * 0.8]
-    shown = fitting[0] if fitting else names[-1].split(" ")[0]
     centre = (pa + pb) / 2 + out * (reach + 16 * u)
-    ink.text(shown, centre[0], centre[1], NAME * u, theme.text, align=0.5, anchor="middle", angle=angle)
+    ink.text(name, centre[0], centre[1], NAME * u, theme.text, align=0.5, anchor="middle", angle=angle)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
@@ -44,6 +45,11 @@ def glyph(ink: Ink, kind: str, at: tuple[float, ...], unit: float, on_paper: boo
         ink.glyph(TRIANGLE, (at[0], at[1] + 0.2 * unit, *at[2:]), 5.2 * unit, colour)
 
 
+def interior(critical: NDArray[np.void]) -> NDArray[np.void]:
+    """The critical points that do not lie on the grid's border: those are its end, not the landscape's."""
+    return critical[critical["border"] == 0]
+
+
 class Critical:
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
@@ -57,9 +63,8 @@ class Critical:
             return
         marks: list[tuple[str, float, float]] = []
         if layers.critical:
-            marks += [
-                (str(c["kind"]), float(c["alpha"]), float(c["beta"])) for c in scene.critical if c["kind"] in KINDS
-            ]
+            found = [c for c in interior(scene.critical) if c["kind"] in KINDS]
+            marks += [(str(c["kind"]), float(c["alpha"]), float(c["beta"])) for c in found]
         if layers.minimum and frame.scale.lowest is not None and not frame.scale.constant:
             i, j = frame.scale.lowest
             marks.append(("lowest", float(scene.axes[0][j]), float(scene.axes[1][i])))

@@ -11,7 +11,7 @@ from renderer import draft, fonts
 from renderer.frame import Frame
 from renderer.ink import Ink
 from renderer.layers import colorbar
-from renderer.layers.critical import KINDS, glyph
+from renderer.layers.critical import KINDS, glyph, interior
 from renderer.scene import Dirty
 from renderer.theme import Colour
 from renderer.ticks import number
@@ -137,7 +137,7 @@ def entries(frame: Frame) -> list[Entry]:
         )
     if view.layers.critical and len(scene.critical):
         for kind in KINDS:
-            count = int(np.count_nonzero(scene.critical["kind"] == kind))
+            count = int(np.count_nonzero(interior(scene.critical)["kind"] == kind))
             if count:
                 plural = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima"}[kind]
                 name = f"{count} {kind if count == 1 else plural}"
