@@ -99,10 +99,10 @@ def matplotlib() -> dict[tuple[str, int], float] | None:
 
 
 def start() -> tuple[float, float]:
-    """Seconds and MiB of a process that imports the renderer and makes a context."""
+    """Seconds and MiB (Linux) of a process that imports the renderer and makes a context."""
     code = (
         "from renderer.picture import Renderer; Renderer(); "
-        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
     )
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
