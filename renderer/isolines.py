@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from renderer.field import Field, refinement
 
-FINEST = 320  # refined cells a side
+FINEST, FINEST_LIVE = 320, 128  # refined cells a side, in stills and in moving pictures
 Floats = NDArray[np.float64]
 
 
@@ -28,14 +28,14 @@ class Refined:
     y: Floats
 
 
-def refine(field: Field) -> Refined:
-    """The field on about FINEST cells a side, through the measured points where it is coarser than that."""
+def refine(field: Field, finest: int = FINEST) -> Refined:
+    """The field on at most `finest` cells a side, through the measured points where it is coarser than that."""
     rows, columns = field.shape
     k = refinement(columns, rows)
     axes = []
     for count in (columns, rows):
         cells = (count - 1) * k
-        axes.append(np.linspace(0, count - 1, min(cells, max(FINEST, 1)) + 1))
+        axes.append(np.linspace(0, count - 1, min(cells, finest) + 1))
     x, y = axes
     gx, gy = np.meshgrid(x, y)
     values = field.at_grid(gx, gy)

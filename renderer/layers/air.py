@@ -28,19 +28,18 @@ def wanted(frame: Frame) -> bool:
 class Air:
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
-        self._field: object = None
-        self._refined: isolines.Refined | None = None
+        self._made_from: object = None
         self._lines: list[tuple[float, bool, Floats]] = []
-        self._levels: object = None
 
     def sync(self, frame: Frame, dirty: Dirty) -> None:
         if not wanted(frame) or frame.scene.axes is None:
             return
         field = frame.scene.field  # made anew with every change of values or view
-        if field is self._field:
+        finest = isolines.FINEST_LIVE if frame.live else isolines.FINEST
+        if (field, finest) == self._made_from:
             return
-        self._field = field
-        refined = isolines.refine(field)
+        self._made_from = (field, finest)
+        refined = isolines.refine(field, finest)
         units = frame.scale.unit(np.array([level.value for level in frame.scale.levels], float))
         self._lines = [
             (float(u), level.major, isolines.segments(refined, float(u))) for u, level in zip(units, frame.scale.levels)
