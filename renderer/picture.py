@@ -38,13 +38,10 @@ class Renderer:
         self.ctx = ctx or context.standalone()
         self._targets: Targets | None = None
         with self.ctx:
+            self.name = context.renderer_name(self.ctx)  # asked once: moderngl keeps what it heard first
             self.kit = Kit.make(self.ctx)
             self.layers = layers.make(self.kit)
             self._idle = self.ctx.simple_framebuffer((1, 1))
-
-    @property
-    def name(self) -> str:
-        return context.renderer_name(self.ctx)
 
     def draw(
         self,
