@@ -87,7 +87,7 @@ def test_it_says_what_was_cut_and_what_the_pictures_show(demo):
     out, said, _ = demo
     assert "quick:" in said
     assert str(out) in said
-    for words in ("test loss", "lowest loss", "a random walk of as many steps gives", "lies off this plane"):
+    for words in ("test accuracy", "lowest loss", "a random walk of as many steps gives", "lies off this plane"):
         assert words in said
     assert "\x1b" not in said  # plain lines in a pipe
 

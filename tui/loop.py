@@ -262,7 +262,8 @@ def _surface(
                 sheet.set_path(arrays)
                 yield PathDone(surface=surface_id, losses=message.losses), arrays
             case WorkerProgress():
-                yield JobProgress(job=job.id, done=message.done, total=message.total, note=message.note), {}
+                note = f"{message.note}, {message.done} of {message.total}"  # the rows are all done by then
+                yield JobProgress(job=job.id, done=sheet.rows_done, total=sheet.rows_total, note=note), {}
             case WorkerDone():
                 seconds = time.monotonic() - started
                 facts["seconds"] = round(seconds, 3)

@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from protocol.messages import Event, JobProgress, LogLine, RunEpoch
+from protocol.messages import Event, JobProgress, LogLine, RunEpoch, SurfaceRow
 
 Arrays = Mapping[str, NDArray[Any]]
 NOTES_FROM = 76  # columns; on a narrower terminal the numbers give way to the bar
@@ -96,7 +97,7 @@ def short_metrics(metrics: Mapping[str, float]) -> str:
 class _Eta(ProgressColumn):
     def render(self, task: Task) -> Text:
         """The time left; when finished, the time it took."""
-        if task.finished:
+        if task.fields["ended"]:
             return Text(seconds_text(task.fields["took"]), style="progress.elapsed")
         eta = task.fields["eta"]
         return Text("" if eta is None else f"{seconds_text(eta)} left", style="progress.remaining")
@@ -117,6 +118,7 @@ class Bars:
         self._progress = Progress(*columns, console=console, expand=True)
         self._task: Any = None
         self._started = 0.0
+        self._lowest = math.inf
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -130,7 +132,8 @@ class Bars:
     def start(self, title: str) -> None:
         """A new bar."""
         self._started = time.monotonic()
-        self._task = self._progress.add_task(title, total=None, note="", eta=None, took=0.0)
+        self._task = self._progress.add_task(title, total=None, note="", eta=None, took=0.0, ended=False)
+        self._lowest = math.inf
 
     def event(self, event: Event, arrays: Arrays) -> None:
         """Move the bar."""
@@ -140,6 +143,10 @@ class Bars:
                 self._progress.update(self._task, note=event.note)
         elif isinstance(event, RunEpoch):
             self._progress.update(self._task, note=short_metrics(event.metrics))
+        elif isinstance(event, SurfaceRow) and "loss" in arrays:
+            finite = arrays["loss"][np.isfinite(arrays["loss"])]
+            self._lowest = min(self._lowest, float(finite.min(initial=math.inf)))
+            self._progress.update(self._task, note=f"lowest loss {number_text(self._lowest)}")
         elif isinstance(event, LogLine):
             self._progress.console.print(Text(event.text))
 
@@ -147,7 +154,7 @@ class Bars:
         """Fill the bar and leave it standing."""
         total = self._progress.tasks[-1].total or 1
         took = time.monotonic() - self._started
-        self._progress.update(self._task, total=total, completed=total, note=text, took=took, eta=None)
+        self._progress.update(self._task, total=total, completed=total, note=text, took=took, eta=None, ended=True)
 
     def say(self, text: str) -> None:
         """Print above the bars; what is said is data, never markup."""

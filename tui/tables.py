@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 
@@ -26,6 +27,17 @@ def lines(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None)
         line = "  ".join(cells).rstrip()
         out.append(line if width is None or len(line) <= width else line[: max(1, width - 1)] + "…")
     return out
+
+
+def tell(sentences: Sequence[str]) -> None:
+    """Print sentences: on a terminal wrapped at words, each with its indent; in a pipe as they are."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for sentence in sentences:
+        indent = sentence[: len(sentence) - len(sentence.lstrip())]
+        wrapped = [sentence] if width is None else textwrap.wrap(
+            sentence, width, subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False
+        )  # fmt: skip
+        print("\n".join(wrapped))
 
 
 def _numeric(text: str) -> bool:

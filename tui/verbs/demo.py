@@ -3,6 +3,7 @@ process for all pictures."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from tui import flags, loop, progress, session
 from tui.children import JsonChild, need
 from tui.link import Link
 from tui.session import Common
+from tui.tables import tell
 from tui.verbs.listing import explained_text
 from tui.verbs.plane import plane_on
 from tui.verbs.render import draw, renderer
 from tui.verbs.surface import summary, surface_lines, surface_on
 from tui.verbs.train import train_on
-from tui.workspace import SHORT, Workspace, folders
+from tui.workspace import SHORT, folders
 
 if TYPE_CHECKING:
     ExecutionFlags = Any
@@ -71,10 +73,11 @@ def demo(
     run_on = flags.build(Execution, None, flags.given(execution))
     need("window", "moderngl", "PIL")
     if quick and not common.json:
-        print(
+        cut = (
             f"quick: {tour.recipe.epochs} epochs instead of {FULL.recipe.epochs}, {tour.grid} x {tour.grid} points "
-            f"instead of {FULL.grid} x {FULL.grid},\neach over a sample of {tour.limit} training images instead of all"
+            f"instead of {FULL.grid} x {FULL.grid}, each over a sample of {tour.limit} training images instead of all"
         )
+        tell([cut])
     with folders(folder), session.worker(place) as link, progress.display(as_json=common.json) as show:
         job = partial(loop.Job, workspace=place.root, data=common.data_folder(), execution=run_on)
         trained, last = train_on(link, job(spec=TrainSpec(recipe=tour.recipe)), show)
@@ -96,10 +99,8 @@ def demo(
             }
         )
         return
-    print()
-    for line in report(place, tour, folder, trained.run or "", last, surfaces):
-        print(line)
-    print(f"\ndone in {progress.seconds_text(seconds)}")
+    done = f"done in {progress.seconds_text(seconds)}"
+    tell(["", *report(tour, folder, trained.run or "", last, surfaces), "", done])
 
 
 def measured(
@@ -125,17 +126,20 @@ def pictures(link: Link, child: JsonChild, show: progress.Display, surfaces: dic
         draw(child, Render(file=str(folder / f"{kind}.npz"), out=str(folder / f"{kind}-{name}.png"), preset=name))
 
 
-def report(
-    place: Workspace, tour: Tour, folder: Path, run: str, last: dict[str, float], surfaces: dict[str, Surface]
-) -> list[str]:
+def report(tour: Tour, folder: Path, run: str, last: dict[str, float], surfaces: dict[str, Surface]) -> list[str]:
     """Where everything is and what it shows, in sentences with numbers."""
     recipe = tour.recipe
+    accuracy, loss = (last.get(f"test_{name}", math.nan) for name in ("accuracy", "loss"))
+    trained = (
+        f"{recipe.model} on {recipe.dataset}, {recipe.epochs} epochs: test accuracy {100 * accuracy:.1f} %, "
+        f"test loss {loss:.4g}"
+    )
     lines = [
         f"In {folder}:",
         *(f"  {kind}-{{{','.join(PICTURES)}}}.png" for kind in surfaces),
         *(f"  {kind}.npz, {kind}-path.csv" for kind in surfaces),
         "",
-        f"{recipe.model} on {recipe.dataset}, {recipe.epochs} epochs: {progress.short_metrics(last)}",
+        trained,
     ]
     for kind, surface in surfaces.items():
         lines += ["", f"{DIRECTIONS[kind]}, {kind}-*.png:"]

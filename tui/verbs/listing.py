@@ -15,7 +15,8 @@ from protocol.files import PlaneMeta, Surface
 from protocol.messages import Recipe
 from tui import progress, session
 from tui.session import Common
-from tui.tables import table
+from tui.tables import table, tell
+from tui.verbs.plane import cosine_text
 from tui.verbs.surface import summary, surface_lines
 from tui.workspace import SHORT, Workspace, about, looks_like_file
 
@@ -141,7 +142,7 @@ def planes_list(*, common: Common | None = None) -> None:
                 percent(
                     None if meta is None or not meta.explained_variance_ratio else sum(meta.explained_variance_ratio)
                 ),
-                number(None if meta is None else meta.cosine),
+                "-" if meta is None or meta.cosine is None else cosine_text(meta.cosine),
                 "-" if meta is None else short_origin(meta.origin),
             )
             for plane, meta in rows
@@ -176,9 +177,7 @@ def planes_show(
     if common.json:
         progress.print_json({"plane": plane, "file": str(place.plane_file(plane)), "meta": meta})
         return
-    print(f"plane {plane}\n  {place.plane_file(plane)}")
-    for line in plane_lines(meta):
-        print(f"  {line}")
+    tell([f"plane {plane}", f"  {place.plane_file(plane)}", *(f"  {line}" for line in plane_lines(meta))])
 
 
 def plane_lines(meta: PlaneMeta) -> list[str]:
@@ -187,7 +186,7 @@ def plane_lines(meta: PlaneMeta) -> list[str]:
     if meta.options:
         lines.append("options: " + ", ".join(f"{k} {v}" for k, v in meta.options.items()))
     if meta.norms:
-        cosine = "" if meta.cosine is None else f", cosine between them {meta.cosine:.4f}"
+        cosine = "" if meta.cosine is None else f", cosine between them {cosine_text(meta.cosine)}"
         lines.append(f"norms of the directions {meta.norms[0]:.4g} and {meta.norms[1]:.4g}{cosine}")
     if meta.explained_variance_ratio:
         lines.append(explained_text(meta))
@@ -255,9 +254,8 @@ def surfaces_show(
         progress.print_json({"file": str(file), "meta": loaded.meta, **summary(loaded)})
         return
     meta = loaded.meta
-    print(f"surface {meta.id or file.name}\n  {file}")
-    for line in [*surface_lines(loaded), *plane_lines(meta.plane)]:
-        print(f"  {line}")
+    said = [*surface_lines(loaded), *plane_lines(meta.plane)]
+    tell([f"surface {meta.id or file.name}", f"  {file}", *(f"  {line}" for line in said)])
     took = "" if meta.seconds is None else f", measured in {progress.seconds_text(meta.seconds)}"
     print(f"  {meta.model or 'unknown model'}, batch norm {meta.batch_norm}, {meta.precision}{took}")
 

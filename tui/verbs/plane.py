@@ -53,6 +53,9 @@ def plane(
         ),
     ] = "random",
     checkpoints: Files = None,
+    preset: Annotated[
+        Literal["seed"] | None, Parameter(help="`seed`: random directions are scaled layer by layer.")
+    ] = None,
     normalize: Annotated[
         Literal["filter", "layer", "weight", "none"] | None,
         Parameter(group=RANDOM, help="What each random direction is scaled by. [default: filter]"),
@@ -75,6 +78,8 @@ def plane(
     """Cut a plane through weight space: a centre (the trained weights) and two directions."""
     common = session.common(common)
     place = common.place()
+    if preset == "seed" and direction == "random" and normalize is None:
+        normalize = "layer"
     typed = {"normalize": normalize, "ignore": ignore, "seed": seed, "orthogonal": orthogonal, "centre": centre}
     spec = plane_spec(
         place, run, direction, checkpoints, {k: v for k, v in typed.items() if v is not None}, flags.given(recipe)
@@ -136,5 +141,10 @@ def plane_text(meta: PlaneMeta | None) -> str:
     if meta.explained_variance_ratio is not None:
         return f"explains {100 * sum(meta.explained_variance_ratio):.1f} %"
     if meta.cosine is not None:
-        return f"cosine {meta.cosine:.4f}"
+        return f"cosine {cosine_text(meta.cosine)}"
     return "done"
+
+
+def cosine_text(cosine: float) -> str:
+    """Four decimals; what rounds to zero has no sign."""
+    return f"{round(cosine, 4) + 0.0:.4f}"

@@ -17,6 +17,7 @@ from protocol.messages import Execution, SurfaceSpec
 from tui import flags, loop, progress, session
 from tui.link import Link
 from tui.session import Common
+from tui.tables import tell
 from tui.workspace import SHORT, Workspace, about, folders, looks_like_file
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ def surface(
             {"t": "result", "surface": result.surface.meta.id, "file": str(file), **summary(result.surface)}
         )
         return
-    print(f"\nsurface {result.surface.meta.id}\n  {file}")
-    for line in surface_lines(result.surface):
-        print(f"  {line}")
+    tell(["", f"surface {result.surface.meta.id}", f"  {file}", *(f"  {s}" for s in surface_lines(result.surface))])
     print(f"next: thalweg render {file if out else result.surface.meta.id[-SHORT:]} --preset contours-3d")
 
 
