@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from ulid import ULID
 
 from compute.store import RunRecord, Store, SurfaceRecord, Tables
 from protocol.files import SurfaceMeta
-from protocol.messages import PRESETS
+from protocol.messages import PRESETS, RunEpoch
 from protocol.shares import MetricDecl, Share, Value
 
 ROUNDS = 5
@@ -113,8 +115,9 @@ def fill(tables: Tables) -> None:
         run = str(ULID())
         tables.put_run(RunRecord(id=run, recipe=PRESETS["demo"]))
         for epoch in range(30):
-            tables.add_epoch(run, epoch, epoch * 12, {"train_loss": 1.0, "test_loss": 1.0, "test_accuracy": 0.5})
-            tables.append_event(f"run/{run}/", b"x" * 200)
+            metrics = {"train_loss": 1.0, "test_loss": 1.0, "test_accuracy": 0.5}
+            tables.add_epoch(run, epoch, epoch * 12, metrics)
+            tables.append_message(f"run/{run}/", RunEpoch(run=run, epoch=epoch, step=epoch * 12, metrics=metrics))
             file = f"runs/{run}/step-{epoch * 12:08d}.safetensors"
             tables.add_checkpoint(run, epoch * 12, float(epoch), file, "0" * 64, 1_000_000)
 
@@ -122,14 +125,8 @@ def fill(tables: Tables) -> None:
 def opening(folder: Path, *, clean: bool) -> float:
     """Seconds to open the store; `clean=False`: as after a kill, with the check of the database."""
     if not clean:
-        store = Store.open(folder)
-        store.call(lambda t: t.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() if False else None)
-        store.close()
-        import sqlite3
-
-        with sqlite3.connect(folder / "state.db") as db:
+        with closing(sqlite3.connect(folder / "state.db", isolation_level=None)) as db:
             db.execute("UPDATE meta SET value = '0' WHERE name = 'clean'")
-        db.close()
     began = time.perf_counter()
     store = Store.open(folder)
     seconds = time.perf_counter() - began

@@ -57,7 +57,7 @@ def _give_back(db: sqlite3.Connection, between: Callable[[], None]) -> None:
     """Return the pages of rows that were sealed, so that they are not copied."""
     while True:
         (free,) = db.execute("PRAGMA freelist_count").fetchone()
-        if free < PIECE_PAGES:
+        if free == 0:
             return
         db.execute(f"PRAGMA incremental_vacuum({PIECE_PAGES})").fetchall()
         if db.execute("PRAGMA freelist_count").fetchone()[0] >= free:

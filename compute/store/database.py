@@ -17,7 +17,7 @@ NAME = "state.db"
 
 def connect(file: Path) -> sqlite3.Connection:
     """The one connection: it holds the file's lock until it is closed, every commit is on the disk when it returns."""
-    db = sqlite3.connect(file, timeout=1.0, isolation_level=None, cached_statements=256)
+    db = sqlite3.connect(file, timeout=0.2, isolation_level=None, cached_statements=256)
     try:
         for pragma in (
             "locking_mode = EXCLUSIVE",  # before WAL: the index of the log then lives in memory, no third file
@@ -27,6 +27,7 @@ def connect(file: Path) -> sqlite3.Connection:
             "synchronous = FULL",
             "foreign_keys = ON",
             "temp_store = MEMORY",
+            "wal_autocheckpoint = 8192",  # 64 MiB: sooner than that, the thread does it when it is idle
             "journal_size_limit = 16777216",
         ):
             db.execute(f"PRAGMA {pragma}")
@@ -50,6 +51,8 @@ def open_database(workspace: Path) -> sqlite3.Connection:
         ) from e
     if (not file.exists() or file.stat().st_size == 0) and backup.backups(workspace):
         raise _corrupt(workspace, "it is gone, or empty, though there are backups")
+    if file.exists() and (short := _short(file)):
+        raise _corrupt(workspace, short)
     try:
         db = connect(file)
     except sqlite3.Error as e:
@@ -68,6 +71,20 @@ def open_database(workspace: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _short(file: Path) -> str:
+    """What is wrong with the length of a database that has no log beside it: SQLite fills a last page that is cut with
+    zeros and says nothing. (With a log, a kill may have cut the page; opening it writes that again.)"""
+    log = file.with_name(file.name + "-wal")
+    with open(file, "rb") as opened:
+        head = opened.read(100)
+    size = file.stat().st_size
+    if not head.startswith(b"SQLite format 3\0") or len(head) < 100 or (log.exists() and log.stat().st_size):
+        return ""  # SQLite says what it is then
+    page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    page = 65536 if page == 1 else page
+    return "" if size == page * pages else f"it has {size} bytes, its header says {pages} pages of {page}"
 
 
 def was_clean(db: sqlite3.Connection) -> bool:

@@ -10,6 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgpack
+import msgspec
+
+from protocol import codec
+from protocol.messages import EventMessage
 
 from .base import Base
 from .records import Replay, StoredEvent
@@ -22,13 +26,26 @@ class Events(Base):
     """Topics with their heads, and the events that are kept."""
 
     def append_event(self, topic: str, header: bytes, buffers: Sequence[bytes] = ()) -> int:
-        """Append an event to a topic; its seq, one more than that before."""
+        """Append an event to a topic, as codec.encode made it; its seq, one more than that before. The header is
+        stored with this seq in it, so that a replay gives the very bytes that are published."""
         seq = self._next(topic)
+        self._append(topic, seq, msgpack.packb({**msgpack.unpackb(header), "seq": seq}), buffers)
+        return seq
+
+    def append_message(
+        self, topic: str, message: EventMessage, arrays: codec.Arrays | None = None
+    ) -> tuple[int, list[bytes]]:
+        """Append an event to a topic; its seq, and the frames to publish once this is committed."""
+        seq = self._next(topic)
+        frames = codec.encode(msgspec.structs.replace(message, seq=seq), arrays)
+        self._append(topic, seq, frames[0], frames[1:])
+        return seq, frames
+
+    def _append(self, topic: str, seq: int, header: bytes, buffers: Sequence[bytes]) -> None:
         packed = msgpack.packb(list(buffers)) if buffers else None
         self.db.execute(
             "INSERT INTO events (topic, seq, header, buffers) VALUES (?, ?, ?, ?)", (topic, seq, header, packed)
         )
-        return seq
 
     def append_row_event(self, topic: str, i: int, pass_: int) -> int:
         """Append the event of a row that this transaction stores; its seq."""
@@ -74,11 +91,10 @@ class Events(Base):
             out.append(event)
         return Replay(head=head, events=out)
 
-    def forget_rows(self, topic: str, pass_: int | None = None) -> None:
-        """Forget the events of rows (of one pass) and all before the last of them; the head stays."""
+    def forget_rows(self, topic: str, pass_: int = 0) -> None:
+        """Forget the events of rows (of this pass and later ones) and all before the last of them; the head stays."""
         (last,) = self.db.execute(
-            "SELECT max(seq) FROM events WHERE topic = ? AND i IS NOT NULL AND (? IS NULL OR pass = ?)",
-            (topic, pass_, pass_),
+            "SELECT max(seq) FROM events WHERE topic = ? AND i IS NOT NULL AND pass >= ?", (topic, pass_)
         ).fetchone()
         if last is not None:
             self.forget_events(topic, last)

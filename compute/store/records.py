@@ -132,7 +132,7 @@ class StoredRow(Struct, frozen=True, kw_only=True):
 
 
 class StoredEvent(Struct, frozen=True, kw_only=True, array_like=True):
-    """A persisted event. `header` as it was appended (that of a row, derived on replay, carries its seq)."""
+    """A persisted event: the frames that were published, its seq in the header."""
 
     seq: int
     header: bytes

@@ -43,9 +43,9 @@ class RowReplay:
         if first > pass_:  # an earlier pass after a later one: not by the order of leases, but right all the same
             first, so_far = 0, {}
         parts = [
-            {**self.layout.unpack(blob), "n": np.asarray(n, dtype=np.int64)}
-            for n, blob in self.db.execute(
-                "SELECT n, sums FROM rows WHERE surface = ? AND i = ? AND pass BETWEEN ? AND ? ORDER BY pass",
+            {**self.layout.unpack(blob, crc), "n": np.asarray(n, dtype=np.int64)}
+            for n, blob, crc in self.db.execute(
+                "SELECT n, sums, crc FROM rows WHERE surface = ? AND i = ? AND pass BETWEEN ? AND ? ORDER BY pass",
                 (self.surface, i, first, pass_),
             )
         ]

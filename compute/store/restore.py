@@ -119,21 +119,21 @@ def check_files(workspace: Path, files: Iterable[tuple[str, str]]) -> list[str]:
     for name, sha256 in files:
         try:
             if hash_of(workspace / name) != sha256:
-                found.append(
-                    f"{name}: its bytes do not match the sha256 that was stored"
-                )
+                found.append(f"{name}: its bytes do not match the sha256 that was stored")
         except OSError as e:
             found.append(f"{name}: expected this file, cannot read it ({e.strerror})")
     return found
 
 
 def check_database(tables: Tables) -> list[str]:
-    """What is wrong with the database itself (SQLite's integrity check), and which records miss their file."""
+    """What is wrong with the database itself (SQLite's integrity check, the rows' checksums), and which records miss
+    their file."""
     missing = tables.db.execute(
         "SELECT file FROM checkpoints WHERE missing UNION SELECT file FROM planes WHERE missing "
         "UNION SELECT file FROM surfaces WHERE missing ORDER BY file"
     )
-    return database.problems(tables.db, quick=False) + [f"{name}: its file is gone" for (name,) in missing]
+    gone = [f"{name}: its file is gone" for (name,) in missing]
+    return database.problems(tables.db, quick=False) + tables.damaged_rows() + gone
 
 
 def verify(store: Store) -> tuple[int, list[str]]:

@@ -69,9 +69,10 @@ FIRST = (
         path BLOB NOT NULL DEFAULT x'', critical BLOB NOT NULL DEFAULT x''
     ) STRICT""",
     # A rowid table: a row's 20 kB stay out of the index, so that "which rows are there" reads the index alone.
+    # SQLite's check does not look at what is in a blob, hence the CRC.
     """CREATE TABLE rows (
         surface TEXT NOT NULL REFERENCES surfaces ON DELETE CASCADE, i INTEGER NOT NULL, pass INTEGER NOT NULL,
-        n INTEGER NOT NULL, sums BLOB NOT NULL, PRIMARY KEY (surface, i, pass)
+        n INTEGER NOT NULL, sums BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (surface, i, pass)
     ) STRICT""",
     """CREATE TABLE calibrations (
         key TEXT PRIMARY KEY, seconds REAL NOT NULL, samples INTEGER NOT NULL, points INTEGER NOT NULL,

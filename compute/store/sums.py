@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,10 +52,13 @@ class SumLayout:
             raise InputError(f"row: expected the sums {known}; got {', '.join(sorted(sums))}")
         return b"".join(parts)
 
-    def unpack(self, blob: bytes) -> dict[str, NDArray[np.generic]]:
-        """The named sums (W,) of a blob, as read-only views. Raises InputError where it has another length."""
+    def unpack(self, blob: bytes, crc: int) -> dict[str, NDArray[np.generic]]:
+        """The named sums (W,) of a blob, as read-only views. Raises InputError where it is not the one that was stored
+        (another length, another CRC-32)."""
         if len(blob) != self.size:
             raise InputError(f"row: expected {self.size} bytes of sums, found {len(blob)}", code="integrity")
+        if zlib.crc32(blob) != crc:
+            raise InputError("row: corrupted: its sums do not match their checksum", code="integrity")
         return {
             name: np.frombuffer(blob, dtype=dtype, count=self.width, offset=first)
             for name, dtype, first in self.columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,8 +79,9 @@ class Surfaces(Events):
                 f"surface {surface}: expected a row of 0 to {height - 1} and a pass of 0 to {max(1, passes) - 1}, "
                 f"got row {i} of pass {pass_}"
             )
+        blob = layout.pack(sums)
         stored = self.db.execute(
-            "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", (surface, i, pass_, n, layout.pack(sums))
+            "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?)", (surface, i, pass_, n, blob, zlib.crc32(blob))
         )
         return self.append_row_event(topic_of(surface), i, pass_) if stored.rowcount == 1 else None
 
@@ -95,16 +97,24 @@ class Surfaces(Events):
     def rows_of(self, surface: str) -> list[StoredRow]:
         """Every stored row of a surface, by row and pass."""
         layout = self._layout(surface)[0]
-        found = self.db.execute("SELECT i, pass, n, sums FROM rows WHERE surface = ? ORDER BY i, pass", (surface,))
-        return [StoredRow(i=i, pass_=pass_, n=n, sums=layout.unpack(blob)) for i, pass_, n, blob in found]
+        rows = self.db.execute("SELECT i, pass, n, sums, crc FROM rows WHERE surface = ? ORDER BY i, pass", (surface,))
+        return [StoredRow(i=i, pass_=pass_, n=n, sums=layout.unpack(blob, crc)) for i, pass_, n, blob, crc in rows]
+
+    def damaged_rows(self) -> list[str]:
+        """What is wrong with stored rows: reads all of them."""
+        rows = self.db.execute("SELECT surface, i, pass, sums, crc FROM rows")
+        return [
+            f"surface {s}: row {i} of pass {p} is corrupted" for s, i, p, blob, crc in rows if zlib.crc32(blob) != crc
+        ]
 
     def rows_there(self, surface: str) -> list[tuple[int, int]]:
         """(i, pass) of every stored row, without reading the sums: what need not be leased again."""
         return self.db.execute("SELECT i, pass FROM rows WHERE surface = ? ORDER BY i, pass", (surface,)).fetchall()
 
     def drop_pass(self, surface: str, pass_: int) -> int:
-        """Delete the rows of a pass with their events, in the transaction that stores the new execution; how many."""
-        dropped = self.db.execute("DELETE FROM rows WHERE surface = ? AND pass = ?", (surface, pass_)).rowcount
+        """Delete the rows of a pass (and of later ones) with their events, in the transaction that stores the new
+        execution; how many."""
+        dropped = self.db.execute("DELETE FROM rows WHERE surface = ? AND pass >= ?", (surface, pass_)).rowcount
         self.forget_rows(topic_of(surface), pass_)
         return dropped
 

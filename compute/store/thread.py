@@ -27,6 +27,7 @@ from .tables import Tables
 
 GROUP = 64  # writes in one transaction at most: a slow disk then still gives 5,000 rows a second
 GROUP_S = 0.005  # and the time after which it takes no more of them
+LOG_GROUPS = 50  # transactions after which an idle moment is used to put the log into the database
 RETRY_S = 1.0  # between attempts to make the reserve again
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Store:
         self._ended = False
         self._retry_at = 0.0
         self._changes = 0
+        self._logged = 0
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
     @classmethod
@@ -121,7 +123,7 @@ class Store:
 
     @property
     def changes(self) -> int:
-        """Transactions since the last backup of this process."""
+        """Writes since the last backup, or since the start."""
         return self._changes
 
     @property
@@ -156,6 +158,10 @@ class Store:
             if work is not None:
                 self._serve(work)
             self._look_for_room()
+            if self._logged >= LOG_GROUPS and self._held is None and self._queue.empty():
+                self._logged = 0
+                with suppress(sqlite3.Error):  # no room for it now: the log grows meanwhile
+                    self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         with suppress(sqlite3.Error):  # on a full disk: the next start then checks the database, that is all
             database.close(self._db)
         self._db.close()
@@ -209,7 +215,7 @@ class Store:
                 if work is not None and (work.alone or work.ends):
                     self._held, work = work, None
             self._db.execute("COMMIT")
-            self._changes += 1
+            self._count(writes)
             return group
         except Exception as e:  # the transaction is lost, with what others of the group had done in it
             self._roll_back()
@@ -237,11 +243,15 @@ class Store:
             self._db.execute("BEGIN")
             work.result, work.error = work.fn(self._tables), None
             self._db.execute("COMMIT")
-            self._changes += 1
+            self._count(work.writes)
         except Exception as e:
             self._roll_back()
             self._note_full(e)
             work.result, work.error = None, self._told(e)
+
+    def _count(self, writes: int) -> None:
+        self._changes += writes
+        self._logged += writes > 0
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
