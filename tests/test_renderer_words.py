@@ -1,0 +1,125 @@
+"""What a picture says: complete, inside of the picture, nothing over anything else."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scenes
+
+from protocol.files import PlaneMeta, SurfaceMeta
+from protocol.view import PRESETS, override
+from renderer import fonts, frame, words
+from renderer.ink import Ink, Text
+from renderer.layers import axes, colorbar, labels, legend, title
+from renderer.scene import Scene
+
+
+def said(surface, preset: str, width: int = 1280, height: int = 800, **changes: object) -> tuple[Ink, frame.Frame]:
+    scene = Scene(override(PRESETS[preset], changes))
+    scene.apply(surface)
+    made = frame.make(scene, width, height, 1.0)
+    ink = Ink()
+    for layer in (labels.Labels(), axes.Axes(), colorbar.ColorBar(), legend.Legend(), title.Title()):
+        layer.overlay(made, ink)
+    return ink, made
+
+
+def corners(text: Text) -> np.ndarray:
+    """The four corners (4, 2) of a text's small-letter box, in pixels."""
+    w = fonts.width(text.text, text.size, text.bold)
+    drop = 0.36 * text.size if text.anchor == "middle" else 0.0
+    box = np.array(
+        [(x - text.align * w, y + drop) for x, y in ((0, 0), (w, 0), (w, -0.7 * text.size), (0, -0.7 * text.size))]
+    )
+    a = math.radians(text.angle)
+    turn = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
+    return box @ turn.T + [text.x, text.y]
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two convex quadrilaterals have a separating axis."""
+    for quad in (a, b):
+        for p, q in itertools.pairwise([*quad, quad[0]]):
+            normal = np.array([-(q - p)[1], (q - p)[0]])
+            if (a @ normal).max() <= (b @ normal).min() + 1e-6 or (b @ normal).max() <= (a @ normal).min() + 1e-6:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", scenes.ODD)
+@pytest.mark.parametrize("size", [(1280, 800), (640, 400), (700, 1000)])
+def test_no_text_is_cut_or_lies_over_another(name, preset, size):
+    ink, made = said(scenes.ODD[name](), preset, *size)
+    w, h = made.layout.size
+    boxes = [(t.text, corners(t)) for t in ink.texts]
+    for text, box in boxes:
+        assert box.min() >= 0, text
+        assert box[:, 0].max() <= w, text
+        assert box[:, 1].max() <= h, text
+    for (s, a), (t, b) in itertools.combinations(boxes, 2):
+        assert apart(a, b), (s, t)
+
+
+def test_long_words_are_shortened_and_stay_inside():
+    long = "a model with a name that nobody should have given to it, of many thousand layers " * 3
+    meta = SurfaceMeta(
+        model=long, data=long, name=long, note=long, loss=long, plane=PlaneMeta(kind="random", origin=long)
+    )
+    for preset in PRESETS:
+        ink, made = said(replace(scenes.vgg(), meta=meta), preset)
+        assert all(corners(t)[:, 0].max() <= made.layout.size[0] for t in ink.texts)
+
+
+def test_the_picture_names_model_data_plane_and_variance():
+    plane = PlaneMeta(kind="pca", explained_variance_ratio=(0.6, 0.2), random_walk_ratio=(0.5, 0.25), checkpoints=11)
+    meta = SurfaceMeta(model="ResNet-50", data="CIFAR-10", split="train", samples=50000, plane=plane)
+    ink, _ = said(replace(scenes.resnet(), meta=meta), "contours-2d")
+    everything = "\n".join(t.text for t in ink.texts)
+    for part in (
+        "ResNet-50 on CIFAR-10, PCA plane of the descent",
+        "cross-entropy loss over 50 000 train samples",
+        "explains 80.0 % of the descent's variance (a random walk: 75.0 %)",
+        "α, distance along principal component 1 (60.0 %)",
+        "β, distance along principal component 2 (20.0 %)",
+        "Loss (cross-entropy)",
+        "logarithmic scale",
+        "Lowest value: 0.02862",
+        "Start of the path, epoch 0",
+        "End of the path, epoch 10",
+    ):
+        assert part in everything
+
+
+def test_the_picture_tells_what_it_hides():
+    for surface, part in (
+        (scenes.off_plane(), "off this plane"),
+        (scenes.leaving(), "lie outside of the grid"),
+        (scenes.holes(), "Diverged"),
+        (scenes.holes(), "21 of 625 points"),
+        (scenes.ODD["outlier"](), "Clipped above"),
+        (scenes.ODD["constant"](), "2.303 everywhere"),
+        (scenes.ODD["all-nan"](), "Every measured point diverged"),
+        (scenes.ODD["nothing"](), "Nothing is measured yet"),
+    ):
+        ink, _ = said(surface, "solid")
+        assert any(part in t.text for t in ink.texts), part
+    ink, _ = said(scenes.ODD["negative"](), "solid", log_color="on")
+    assert any("Zero or less" in t.text for t in ink.texts)
+
+
+def test_different_scales_of_colour_and_height_are_both_told():
+    scene = Scene(override(PRESETS["solid"], {"log_height": "off"}))
+    scene.apply(scenes.resnet())
+    assert words.bar(scene) == ("Loss (cross-entropy)", "colour logarithmic, height linear")
+
+
+def test_an_imported_surface_claims_no_batch_norm_policy():
+    scene = Scene()
+    scene.apply(scenes.vgg())
+    assert "batch norm" not in words.subtitle(scene)
+    assert "fp32" not in words.provenance(scene)
