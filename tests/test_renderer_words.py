@@ -65,6 +65,13 @@ def test_no_text_is_cut_or_lies_over_another(name, preset, size):
         assert apart(a, b), (s, t)
 
 
+def test_the_check_sees_an_overlap():
+    a = Text("0.25", 100, 100, 12, (0, 0, 0, 1))
+    assert not apart(corners(a), corners(replace(a, x=110)))
+    assert not apart(corners(a), corners(replace(a, x=104, angle=30.0)))
+    assert apart(corners(a), corners(replace(a, y=112)))
+
+
 def test_long_words_are_shortened_and_stay_inside():
     long = "a model with a name that nobody should have given to it, of many thousand layers " * 3
     meta = SurfaceMeta(
