@@ -22,6 +22,7 @@ from protocol.errors import InputError
 MAX_HEADER = 64 * 1024
 MAX_BUFFERS = 8
 MAX_FRAME = 16 * 1024 * 1024
+MAX_DIMENSIONS = 8
 DTYPES = frozenset({"<f8", "<f4", "<i8", "<i4", "|u1"})
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -90,11 +91,15 @@ def decode(frames: Sequence[bytes | memoryview], type: type[T] | Any) -> tuple[T
         raise InputError(f"message: header cannot be read ({e.__class__.__name__})", code="bad_frame") from e
     if len(described) != len(frames) - 1:
         raise InputError(f"message: {len(described)} buffers described, {len(frames) - 1} came", code="bad_frame")
+    if len({buf.name for buf in described}) != len(described):
+        raise InputError("message: expected a name of its own for each buffer", path="$.bufs")
     arrays = {}
     for buf, frame in zip(described, frames[1:]):
         if buf.dtype not in DTYPES:
             raise InputError(f"message: buffer '{buf.name}' has dtype {buf.dtype}, expected one of {sorted(DTYPES)}")
-        if any(s < 0 for s in buf.shape) or math.prod(buf.shape) * np.dtype(buf.dtype).itemsize != len(frame):
+        # An empty array may claim any other side: each is bounded, or reshape raises what is no InputError.
+        fits = len(buf.shape) <= MAX_DIMENSIONS and all(0 <= s <= MAX_FRAME for s in buf.shape)
+        if not fits or math.prod(buf.shape) * np.dtype(buf.dtype).itemsize != len(frame):
             raise InputError(
                 f"message: buffer '{buf.name}' of {len(frame)} bytes does not fill shape {list(buf.shape)} "
                 f"of {buf.dtype}"
