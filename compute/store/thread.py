@@ -147,7 +147,13 @@ class Store:
 
     def _run(self) -> None:
         try:
-            self._db = database.open_database(self.workspace)
+            try:
+                self._db = database.open_database(self.workspace)
+            except InputError as e:
+                if e.code != "no_space":
+                    raise
+                reserve.give_up(self.workspace)  # everything has to stay readable
+                self._db = database.open_database(self.workspace)
             self._tables = Tables(self._db)
             self._tables.full = not reserve.make(self.workspace)
         except BaseException as e:
