@@ -6,12 +6,10 @@ Nothing heavy is imported here: `thalweg --help` loads neither numpy nor torch.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
@@ -29,7 +27,7 @@ def app() -> App:
         "the loss on it, see the picture with the descent path.",
         help_epilogue=EPILOGUE,
         help_format="plaintext",
-        version=lambda: f"thalweg {version('thalweg')}",
+        version=_version,
         default_command=_next_steps,
     )
     root["--help"].group = root["--version"].group = "Also"
@@ -51,6 +49,12 @@ def app() -> App:
         group_app.sort_key = 100 + order
         root.command(group_app)
     return root
+
+
+def _version() -> str:
+    from importlib.metadata import version  # 27 ms
+
+    return f"thalweg {version('thalweg')}"
 
 
 def _reflow(text: str) -> str:
@@ -119,6 +123,8 @@ def _fail(code: int, sentence: str, typed: Sequence[str], kind: str = "internal"
 def _typing_error(error: CycloptsError) -> str:
     """What is wrong with the words that were typed, as one sentence without a full stop."""
     if isinstance(error, (UnknownCommandError, UnusedCliTokensError)):
+        import difflib
+
         unused = getattr(error, "unused_tokens", None) or ["?"]
         near = difflib.get_close_matches(unused[0], [c.id for c in COMMANDS] + list(GROUPS), n=1)
         return f"expected a command, got '{unused[0]}'" + (f"; did you mean {near[0]}?" if near else "")

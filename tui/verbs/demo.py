@@ -54,7 +54,7 @@ class Tour:
 
 
 FULL = Tour(PRESETS["demo"], 25, None)
-QUICK = Tour(msgspec.structs.replace(PRESETS["demo"], epochs=5), 15, 512)
+QUICK = Tour(msgspec.structs.replace(PRESETS["demo"], epochs=4), 13, 512)
 
 
 def demo(
