@@ -10,11 +10,9 @@ import msgspec
 import numpy as np
 import torch
 
+from compute import NUMERICS
 from protocol.errors import InputError
 from protocol.messages import Execution, Precision
-
-NUMERICS = 1
-"""Grows when a change alters the contents of rows, so that results of both sides are told apart."""
 
 
 def versions() -> dict[str, str]:

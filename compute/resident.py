@@ -87,7 +87,7 @@ class Resident:
             recipe, state = self._state(folder)
         elif run is not None and folder.is_dir() and files.newest_resumable(folder) is not None:
             recipe, state = self._state(folder)
-        recipes.check(recipe, device=device)
+        recipes.check(recipe, device=device, roots=self.roots)
         train_data, test_data = self.data(recipe, "train"), self.data(recipe, "test")
         recipes.check(recipe, device=device, train_samples=len(train_data))
         return Training(

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,10 @@ from protocol import codec
 from protocol.errors import InputError
 from protocol.files import PATH_DTYPE
 from protocol.messages import (
+    AnalysisSpec,
     Done,
+    ExportSpec,
+    ImportSpec,
     Message,
     PlaneSpec,
     SurfaceSpec,
@@ -55,6 +59,12 @@ if TYPE_CHECKING:
     from compute.train import CheckpointDue
 
 PROGRESS_S = 0.1  # at most ten progress messages a second
+ENVIRONMENT = {
+    # Threads that wait for each other by spinning slow down tenfold beside a second program that does so too (measured
+    # on two cores: 973 ms a point spinning, 151 ms asleep, beside a busy neighbour).
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what deterministic matrix products on CUDA ask for
+}
 
 
 class Cancelled(Exception):
@@ -80,8 +90,7 @@ def watch(fd: int) -> None:
 class Worker:
     """One socket, one job at a time."""
 
-    def __init__(self, endpoint: str, name: str = "") -> None:
-        self.name = name
+    def __init__(self, endpoint: str) -> None:
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 2000)
@@ -158,40 +167,46 @@ class Worker:
             self.send(WorkerProgress(job=job, done=done, total=total, note=note))
 
     def _do(self, job: WorkerJob) -> None:
-        import torch
-
-        from compute.resident import Resident
 
         self.leases.clear()
         self._told = 0.0
         self.at_boundary = self.keep = False
         try:
             try:
-                if self.resident is None or self.resident.key != (job.workspace, job.data):
-                    self.resident = Resident(job.workspace, job.data)
+                arrays: dict[str, np.ndarray[Any, Any]] = {}
                 match job.spec:
                     case TrainSpec():
-                        result = self._train(job, job.spec, self.resident)
+                        result = self._train(job, job.spec, self._resident(job))
                     case PlaneSpec():
-                        result = self._plane(job, job.spec, self.resident)
+                        result = self._plane(job, job.spec, self._resident(job))
                     case SurfaceSpec():
-                        result = self._surface(job, job.spec, self.resident)
-                self.send(WorkerDone(job=job.job, result=result))
+                        result = self._surface(job, job.spec, self._resident(job))
+                    case AnalysisSpec() | ExportSpec() | ImportSpec():
+                        result, arrays = self._light(job, job.spec)
+                self.send(WorkerDone(job=job.job, result=result), arrays)
             except Cancelled:
                 self.send(WorkerDone(job=job.job, result=Done(cancelled=True)))
         except InputError as e:
             self.send(WorkerFail(job=job.job, code=e.code, msg=e.msg, path=e.path))
-        except (torch.OutOfMemoryError, MemoryError) as e:
-            traceback.print_exc()
-            why = (str(e).splitlines() or ["none left"])[0]
-            line = f"memory: the job does not fit ({why}): use a smaller batch size or model"
-            self.send(WorkerFail(job=job.job, code="unavailable", msg=line))
         except Stopped:
             raise
-        except Exception as e:  # unforeseen: the traceback is for the log, a person gets one sentence
-            traceback.print_exc()
-            line = (str(e).strip().splitlines() or [""])[0]
-            self.send(WorkerFail(job=job.job, code="internal", msg=f"the worker failed: {type(e).__name__}: {line}"))
+        except Exception as e:
+            traceback.print_exc()  # for the log; a person gets one sentence
+            line = (str(e).strip().splitlines() or ["none left"])[0]
+            if out_of_memory(e):
+                msg = f"memory: the job does not fit ({line}): use a smaller batch size or model"
+                self.send(WorkerFail(job=job.job, code="unavailable", msg=msg))
+            else:
+                msg = f"the worker failed: {type(e).__name__}: {line}"
+                self.send(WorkerFail(job=job.job, code="internal", msg=msg))
+
+    def _resident(self, job: WorkerJob) -> Resident:
+        """What is held for this workspace and data folder; another one's is let go."""
+        from compute.resident import Resident
+
+        if self.resident is None or self.resident.key != (job.workspace, job.data):
+            self.resident = Resident(job.workspace, job.data)
+        return self.resident
 
     # ------------------------------------------------------------ jobs
 
@@ -291,6 +306,7 @@ class Worker:
                 job=job.job,
                 execution=session.engine.execution,
                 total=len(beta) * len(shares),
+                seconds=session.estimate(len(alpha) * len(beta), len(checkpoints)),
                 meta=meta,
                 shares=tuple(shares),
                 metrics=tuple(session.declarations),
@@ -329,6 +345,29 @@ class Worker:
                     self.check(job.job)
         return Done(precision_deviation=deviation)
 
+    def _light(
+        self, job: WorkerJob, spec: AnalysisSpec | ExportSpec | ImportSpec
+    ) -> tuple[Done, dict[str, np.ndarray[Any, Any]]]:
+        from compute import light
+        from compute.workspace import Workspace
+
+        workspace = Workspace(Path(job.workspace))
+        steps = light.run(spec, workspace, job.job, job.run)
+        self.send(WorkerBegin(job=job.job, execution=job.execution, total=1))
+        try:
+            while True:
+                try:
+                    done, total = next(steps)
+                except StopIteration as end:
+                    result: Done = end.value[0]
+                    return result, end.value[1]
+                self.progress(job.job, done, total)
+                self.check(job.job)
+        except BaseException:
+            steps.close()
+            light.forget(workspace, job.job, job.run)
+            raise
+
     def _lease(self, job: str) -> WorkerLease:
         """The next lease, waited for."""
         self.check(job)
@@ -342,25 +381,43 @@ class Worker:
         self.send(WorkerPath(job=job, losses=losses), {name: np.ascontiguousarray(path[name]) for name in columns})
 
 
+def out_of_memory(e: Exception) -> bool:
+    """Whether this is the host's or a device's memory running out. torch is looked at only where it is loaded."""
+    torch = sys.modules.get("torch")
+    return isinstance(e, MemoryError) or (torch is not None and isinstance(e, torch.OutOfMemoryError))
+
+
 def main() -> None:
     """Entry point of `python -m compute.worker`."""
     parser = argparse.ArgumentParser(prog="compute.worker", description=__doc__)
     parser.add_argument("--connect", required=True, metavar="ENDPOINT", help="the parent's wrk endpoint")
     parser.add_argument("--watch", required=True, type=int, metavar="FD", help="a pipe whose closing ends this process")
+    parser.add_argument("--name", default="", help="what the parent calls this worker")
+    parser.add_argument("--light", action="store_true", help="for analyses, exports and imports: torch is not loaded")
     args = parser.parse_args()
     watch(args.watch)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # before torch loads the libraries that read it
     worker = Worker(args.connect)
-    import torch
-
-    from compute.execution import choose_device, versions
-
     try:
-        worker.send(WorkerReady(device=choose_device(None).type, threads=torch.get_num_threads(), versions=versions()))
+        worker.send(_ready(args.name, args.light))
         worker.serve()
     except Stopped:
         pass
     worker.socket.close()
     worker.context.term()
+
+
+def _ready(name: str, light: bool) -> WorkerReady:
+    if light:
+        return WorkerReady(worker=name, device="cpu", threads=1, versions={})
+    import torch
+
+    from compute.execution import choose_device, versions
+
+    return WorkerReady(
+        worker=name, device=choose_device(None).type, threads=torch.get_num_threads(), versions=versions()
+    )
 
 
 if __name__ == "__main__":

@@ -43,6 +43,22 @@ class Workspace:
     def planes(self) -> Path:
         return self.root / "planes"
 
+    @property
+    def surfaces(self) -> Path:
+        return self.root / "surfaces"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
     def run(self, given: str) -> Path:
         """The folder of a run by its id or a unique suffix of it, or given as a path."""
         if Path(given).is_dir():
