@@ -114,8 +114,14 @@ def test_a_surface_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     record = surface_record(width=WIDTH, height=HEIGHT)
     first = killed(tmp_path, 0.0)
     done = trip(tmp_path, lambda t: t.rows_there(record.id))
-    (again,) = trip(
-        tmp_path, lambda t: [t.append_row(record.id, done[0][0], 0, 512, sums(0, 0, WIDTH)) for _ in range(1)]
-    )
+    again = trip(tmp_path, lambda t: t.append_row(record.id, done[0][0], 0, 512, sums(0, 0, WIDTH)))
     assert again is None  # told again by a worker that did not hear the answer: no second row, no second event
     assert trip(tmp_path, lambda t: t.heads([TOPIC])[TOPIC]) == len(done) >= len(first)
+
+
+def test_the_database_is_set_so_that_no_commit_is_lost(tmp_path: Path) -> None:
+    """A kill shows none of this, a power cut does: NORMAL lost up to 27 acknowledged rows of 120 (reliability.md)."""
+    wanted = {"journal_mode": "wal", "synchronous": 2, "locking_mode": "exclusive", "foreign_keys": 1, "auto_vacuum": 2}
+    found = trip(tmp_path, lambda t: {name: t.db.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted})
+    assert found == wanted
+    assert not (tmp_path / "state.db-shm").exists()
