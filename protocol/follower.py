@@ -27,6 +27,7 @@ BEATS = 4  # a larger step between two beats: something was missed
 RETRY_S = 1.0  # before a question that failed is asked again
 HOLD_BYTES = 16 * 1024 * 1024  # of events that came early, for each topic
 TOPICS_A_QUESTION = 200
+COUNTED = frozenset({"run", "plane", "surface", "job"})  # kinds of topics whose events are persisted
 PATIENCE = 3  # replays that bring nothing although the head is ahead, before a snapshot is taken
 
 LinkState = Literal["connecting", "live", "stale", "lost"]
@@ -97,14 +98,19 @@ def is_whole(topic: str) -> bool:
     return topic.endswith("/") and topic.count("/") >= 2 and "//" not in topic
 
 
+def _kind(topic: str) -> str:
+    return topic.partition("/")[0]
+
+
 class Follower:
-    """Follows topics, and prefixes of topics: those beneath a prefix are taken up when they first change."""
+    """Follows topics, and prefixes of topics: those beneath a prefix are taken up when they first change.
+    Topics of other kinds (log lines, workers, windows) have no past: their events are delivered as they come."""
 
     def __init__(self, topics: Iterable[str], now: float) -> None:
         names = list(dict.fromkeys(topics))
-        self.prefixes = tuple(n for n in names if not is_whole(n))
+        self.prefixes = tuple(n for n in names if not is_whole(n) and _kind(n) in COUNTED)
         self.link = Link("connecting")
-        self._topics = {n: _Topic(n) for n in names if is_whole(n)}
+        self._topics = {n: _Topic(n) for n in names if is_whole(n) and _kind(n) in COUNTED}
         self._boot: str | None = None
         self._beat = 0
         self._last: float | None = None  # when the last beat came

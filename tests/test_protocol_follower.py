@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from protocol import follower as f
 from protocol.follower import AskHeads, AskSince, AskSnapshot, Deliver, Follower, Link, Restored
-from protocol.messages import Heartbeat, JobProgress, RunEpoch
+from protocol.messages import Heartbeat, JobProgress, LogLine, RunEpoch
 
 RUN = "run/01ARZ3NDEKTSV4RRFFQ69G5FAV/"
 JOB = "job/01ARZ3NDEKTSV4RRFFQ69G5FAW/"
@@ -251,6 +251,14 @@ def test_an_event_without_a_seq_is_delivered_as_it_comes() -> None:
     [delivery] = follower.event(JOB, event, {}, 0.0)
     assert isinstance(delivery, Deliver)
     assert delivery.event is event
+
+
+def test_topics_that_have_no_past_are_not_asked_for() -> None:
+    follower = Follower(["log/01ARZ3NDEKTSV4RRFFQ69G5FAW/", "window/"], 0.0)
+    assert follower.beat(Heartbeat(boot="a", beat=1), 0.0) == [Link("live", 0.0)]
+    assert follower.beat(Heartbeat(boot="b", beat=1), 1.0) == []
+    line = LogLine(job="j", level="info", text="x")
+    assert [type(a) for a in follower.event("log/01ARZ3NDEKTSV4RRFFQ69G5FAW/", line, {}, 1.1)] == [Deliver]
 
 
 def test_topics_beneath_a_prefix_are_taken_up_when_they_change() -> None:
