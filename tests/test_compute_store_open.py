@@ -168,6 +168,19 @@ def test_five_backups_are_kept_and_hold_no_freed_pages(tmp_path: Path) -> None:
     assert not [f for f in (tmp_path / "backups").iterdir() if f.name.startswith(".")]
 
 
+def test_a_backup_is_due_after_a_change_and_only_then(tmp_path: Path) -> None:
+    """Starts and stops without a change must not push the older backups out."""
+    due = lambda: (store := Store.open(tmp_path), store.changes > 0, store.close())[1]  # noqa: E731
+    trip(tmp_path, fill)
+    assert due()
+    make_backup(tmp_path)
+    assert not due()
+    trip(tmp_path, lambda t: t.load_jobs())
+    assert not due()
+    trip(tmp_path, lambda t: t.put_job(job(2)))
+    assert due()
+
+
 def test_restore_takes_in_what_is_newer_than_the_backup(tmp_path: Path) -> None:
     trip(tmp_path, fill)
     make_backup(tmp_path)

@@ -159,6 +159,21 @@ def test_a_surface_that_was_not_sealed_yet_keeps_its_rows(store: Store, tmp_path
     assert found.file is None
 
 
+def test_a_file_of_an_analysis_is_known_by_its_surface(store: Store, tmp_path: Path) -> None:
+    """`ID.xxxxxx.npz`: beside the surface's own file it was cut short, without that one it is the surface."""
+    own = surface(tmp_path)
+    run(store, tmp_path)
+    other = surface(tmp_path).rename(own.with_name(f"{ulid(5)}.ABCDEF.npz"))
+    surface(tmp_path)
+    assert "another file" in run(store, tmp_path).quarantined[0]
+    assert not other.exists()
+    own.rename(other)
+    assert run(store, tmp_path).adopted == (f"surfaces/{other.name}",)
+    found = store.call(lambda t: t.get_surface(ulid(5)))
+    assert found is not None
+    assert (found.file, found.missing) == (f"surfaces/{other.name}", False)
+
+
 def test_records_without_a_file_are_marked_until_it_is_back(store: Store, tmp_path: Path) -> None:
     files = [checkpoint(tmp_path), plane(tmp_path), surface(tmp_path)]
     run(store, tmp_path)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from protocol.files import sync_folder
 
+from .base import Base
+
 FOLDER = "backups"
 KEEP = 5
 PIECE_PAGES = 64  # 512 kB: what the writers wait for
@@ -51,6 +53,22 @@ def copy(db: sqlite3.Connection, workspace: Path, between: Callable[[], None] = 
     for old in backups(workspace)[:-KEEP]:
         old.unlink(missing_ok=True)
     return target
+
+
+def is_due(tables: Base, workspace: Path) -> bool:
+    """Whether the database has changed since the newest backup, by what the two functions below noted in it."""
+    there = backups(workspace)
+    return not there or tables.get_meta("backup") != there[-1].name
+
+
+def note_done(tables: Base, file: Path) -> None:
+    """This backup is a copy of what there is."""
+    tables.put_meta("backup", file.name)
+
+
+def note_change(tables: Base) -> None:
+    """From now on there is more than in the newest backup."""
+    tables.put_meta("backup", "")
 
 
 def _give_back(db: sqlite3.Connection, between: Callable[[], None]) -> None:

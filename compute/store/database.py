@@ -13,6 +13,7 @@ from . import backup
 from .schema import PAGE_BYTES, migrate
 
 NAME = "state.db"
+OLDEST = (3, 38)  # STRICT tables came with 3.37, JSON functions in every build with 3.38
 
 
 def connect(file: Path) -> sqlite3.Connection:
@@ -43,6 +44,12 @@ def open_database(workspace: Path) -> sqlite3.Connection:
     Raises InputError, one sentence: for a corrupted one it names the newest good backup and the command that restores.
     """
     file = workspace / NAME
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise InputError(
+            f"SQLite: expected version {'.'.join(map(str, OLDEST))} or later, found {sqlite3.sqlite_version}: "
+            "use a newer Python",
+            code="unavailable",
+        )
     try:
         workspace.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as e:

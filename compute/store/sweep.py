@@ -216,50 +216,56 @@ class _Sweep:
     # ------------------------------------------------------------ surfaces
 
     def _surfaces(self) -> None:
-        unsealed: set[str] = set()
+        files: dict[str, str | None] = {}  # of each record: its file, "" where that is missing, None where not sealed
         known: set[str] = set()
         for id, name, sha256, missing in self.tables.db.execute(
             "SELECT id, file, sha256, missing FROM surfaces ORDER BY id"
         ).fetchall():
+            files[id] = name
             if name is None:
-                unsealed.add(id)
                 continue
             known.add(name)
             there = self._known(name, sha256, None, bool(missing))
+            files[id] = name if there else ""
             if there == bool(missing):
                 self.tables.db.execute("UPDATE surfaces SET missing = ? WHERE id = ?", (not there, id))
         for file in _entries(self.workspace / "surfaces"):
             if file.suffix != ".npz" or self._name(file) in known or not file.exists():
                 continue
-            # Cut short between the file and its record: the rows are still there, and sealing writes it again.
-            if file.stem not in unsealed or self.restored:
-                self._adopt_surface(file, file.stem in unsealed)
+            id = file.name.partition(".")[0]  # ID.npz, and ID.xxxxxx.npz with the points of an analysis in it
+            if id in files and files[id] is None and not self.restored:
+                continue  # cut short between the file and its record: the rows are there, it is sealed again
+            if files.get(id):
+                self._out(file, f"surface {id} has another file, {files[id]}")
+                continue
+            self._adopt_surface(file, id, id in files)
 
-    def _adopt_surface(self, file: Path, recorded: bool) -> None:
+    def _adopt_surface(self, file: Path, id: str, recorded: bool) -> None:
         try:
             surface = Surface.load(file)
-            if not _ULID.match(file.stem) or surface.meta.id not in ("", file.stem):
+            if not _ULID.match(id) or surface.meta.id not in ("", id):
                 raise InputError(f"{file.name}: it says of itself that it is surface '{surface.meta.id}'")
         except InputError as e:
             self._out(file, _why(e))
             return
         if not recorded:
             record = SurfaceRecord(
-                id=file.stem,
+                id=id,
                 meta=surface.meta,
                 width=len(surface.alpha),
                 height=len(surface.beta),
                 metrics=(),
                 plane=surface.meta.plane.hash or None,
                 name=surface.meta.name,
-                created=surface.meta.created or _when(file.stem),
+                created=surface.meta.created or _when(id),
             )
             self.tables.put_surface(record, surface.alpha.tobytes(), surface.beta.tobytes())
         if len(surface.path):
-            self.tables.set_path(file.stem, surface.path.tobytes())
+            self.tables.set_path(id, surface.path.tobytes())
         if len(surface.critical):
-            self.tables.set_critical(file.stem, surface.critical.tobytes(), {})
-        self.tables.seal(file.stem, self._name(file), hash_of(file), surface.meta)
+            known = self.tables.get_surface(id)
+            self.tables.set_critical(id, surface.critical.tobytes(), (known and known.critical) or {})
+        self.tables.seal(id, self._name(file), hash_of(file), surface.meta)
         self.adopted.append(self._name(file))
 
 
