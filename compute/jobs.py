@@ -154,6 +154,7 @@ def ready(table: Table, job: str, spec: Spec, identity: str | None, existing: Jo
         )
     else:
         table, more = _step(table, msgspec.structs.replace(record, result=existing.result), "existing", now)
+        more = [*more, *_woken(table, job)]
     return table, more  # the state in between is never seen
 
 
