@@ -22,6 +22,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 AGAIN: frozenset[Code] = frozenset({"busy", "unavailable", "internal", "no_space", "expired"})
 """Codes that say something of the daemon's moment, not of what was asked."""
+BUSY_S = 0.5  # before a busy daemon that does not say when is asked again
 
 
 class ClientError(InputError):
@@ -133,7 +134,7 @@ class Exchange:
             return None
         if isinstance(reply, Err):
             error = error_of(reply)
-            after = reply.retry_after_s
+            after = BUSY_S if reply.retry_after_s is None and reply.code == "busy" else reply.retry_after_s
             if reply.retryable and after is not None and now + after < pending.deadline:
                 pending.due, pending.busy = now + max(0.0, after), error
                 return None

@@ -361,7 +361,7 @@ class AnalysisDone(EventMessage, frozen=True, kw_only=True, tag="analysis.done")
 
 
 class WindowState(EventMessage, frozen=True, kw_only=True, tag="window.state"):
-    """A window announced itself, changed what it shows, or left (`endpoint` None)."""
+    """A window announced itself, changed what it shows, or left (no `endpoint`)."""
 
     window: str
     endpoint: str | None = None
@@ -437,7 +437,7 @@ class SurfaceDone(EventMessage, frozen=True, kw_only=True, tag="surface.done"):
 
 
 class JobProgress(EventMessage, frozen=True, kw_only=True, tag="job.progress"):
-    """How far a job is. `rate` in its unit of work a second; `eta_s` None until it is known."""
+    """How far a job is. `rate` in its unit of work a second; No `eta_s` until it is known."""
 
     job: str
     done: int

@@ -94,6 +94,8 @@ class JobList(Request, frozen=True, kw_only=True, tag="job.list"):
 
 
 class JobGet(Request, frozen=True, kw_only=True, tag="job.get"):
+    """A job, by its id, the end of its id, or its name."""
+
     job: str
 
 
@@ -111,6 +113,8 @@ class JobPause(Request, frozen=True, kw_only=True, tag="job.pause"):
 
 
 class JobResume(Request, frozen=True, kw_only=True, tag="job.resume"):
+    """Queue a paused job again."""
+
     job: str
 
 
@@ -148,26 +152,38 @@ class SurfaceList(_List, frozen=True, kw_only=True, tag="surface.list"):
 
 
 class RunGet(Request, frozen=True, kw_only=True, tag="run.get"):
+    """A run and its epochs."""
+
     run: str
 
 
 class PlaneGet(Request, frozen=True, kw_only=True, tag="plane.get"):
+    """A plane and how it was made."""
+
     plane: str
 
 
 class SurfaceGet(Request, frozen=True, kw_only=True, tag="surface.get"):
+    """A surface and where it comes from."""
+
     surface: str
 
 
 class RunDelete(Request, frozen=True, kw_only=True, tag="run.delete"):
+    """Delete a run and its checkpoints."""
+
     run: str
 
 
 class PlaneDelete(Request, frozen=True, kw_only=True, tag="plane.delete"):
+    """Delete a plane and its file."""
+
     plane: str
 
 
 class SurfaceDelete(Request, frozen=True, kw_only=True, tag="surface.delete"):
+    """Delete a surface and its file."""
+
     surface: str
 
 
@@ -204,7 +220,8 @@ class Snapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
 
 
 class EventsSince(Request, frozen=True, kw_only=True, tag="events.since"):
-    """The persisted events of a topic after `seq`, as a buffer `events` (events.py packs them)."""
+    """The persisted events of a topic after `seq`, as a buffer `events`: a MessagePack stream of
+    `[header, [buffer, ...]]`, the very bytes that were published."""
 
     topic: str
     seq: Annotated[int, Meta(ge=0)]
@@ -232,6 +249,8 @@ class WindowAnnounce(Request, frozen=True, kw_only=True, tag="window.announce"):
 
 
 class WindowLeave(Request, frozen=True, kw_only=True, tag="window.leave"):
+    """From a window: I am closing."""
+
     window: Id
 
 
@@ -385,7 +404,8 @@ class SnapshotReply(Struct, frozen=True, kw_only=True):
 
 
 class EventsReply(Struct, frozen=True, kw_only=True):
-    """`first`: the oldest seq that is still kept; a request for older ones is answered by `gone`, take a snapshot."""
+    """`head`: the newest seq. `next`: there is more, ask again from there. `gone`: events so old are no longer kept,
+    take a snapshot."""
 
     head: int
     count: int
@@ -403,6 +423,8 @@ class LogReply(Struct, frozen=True, kw_only=True):
 
 
 class WindowInfo(Struct, frozen=True, kw_only=True):
+    """A window and where it listens."""
+
     window: str
     endpoint: str
     title: str = ""
@@ -462,7 +484,7 @@ REPLIES: dict[type[Request], type[Struct]] = {
 
 
 class Ok(Message, frozen=True, kw_only=True, tag="ok"):
-    """Done. `result` is the reply struct that REPLIES gives for the request."""
+    """Done. What `result` holds depends on the request."""
 
     id: str
     result: dict[str, Any] = field(default_factory=dict)
