@@ -32,7 +32,6 @@ from compute.launchers import Launcher
 from compute.store import ENDS, JobRecord, PlaneRecord, RunRecord, Store, StoredRow, SurfaceRecord, Tables
 from compute.tensorfile import TensorFile, known_hash
 from compute.workspace import Workspace
-from protocol import codec
 from protocol.errors import InputError
 from protocol.files import CRITICAL_DTYPE, PATH_DTYPE, PlaneMeta, Surface, SurfaceMeta
 from protocol.messages import (
@@ -303,14 +302,21 @@ class Service:
         outcome = jobs.started(self.table, job.id, utc(), **new)
         job = outcome[0].get(job.id)
         asked: list[Any] = []
+        sealed_before: list[bool] = []  # by a restore from a backup that is older than the file
 
         def prepare(t: Tables) -> Told:
             asked.append(lookup.for_worker(t, self.workspace.root, job.spec))
+            known = t.get_surface(job.surface) if job.kind == "surface" and job.surface else None
+            sealed_before.append(known is not None and known.file is not None)
             if isinstance(job.spec, TrainSpec) and t.get_run(job.run or "") is None:
                 t.put_run(RunRecord(id=job.run or "", recipe=job.spec.recipe, job=job.id, name=job.name, created=utc()))
             return []
 
         def begin() -> None:
+            if sealed_before[-1]:
+                self._free(worker)
+                self.commit(jobs.finished(self.table, job.id, Done(surface=job.surface), utc()))
+                return
             total = float(max(1, job.total))
             self.active[job.id] = Active(job.id, job.kind, self.clock(), Pace(total, self.clock()))
             device = job.device or (job.execution.device if job.execution else None)
@@ -511,8 +517,7 @@ class Service:
         active.ended = False
 
         def drop(t: Tables) -> Told:
-            for k in range(message.pass_, len(sheet.shares)):
-                t.drop_pass(active.surface, k)
+            t.drop_pass(active.surface, message.pass_)  # and later ones
             return []
 
         self._log(active.job, "warning", f"out of memory: pass {message.pass_} begins again with half the batch")
@@ -928,11 +933,9 @@ def job_state(job: JobRecord) -> JobStateEvent:
 
 
 def persisted(t: Tables, topic: str, event: EventMessage, arrays: Arrays) -> EventMessage:
-    """The event with its seq, stored as the very bytes that are published."""
-    event = msgspec.structs.replace(event, seq=t.heads([topic]).get(topic, 0) + 1)
-    frames = codec.encode(event, arrays)
-    t.append_event(topic, frames[0], frames[1:])
-    return event
+    """The event with its seq, stored."""
+    seq, _ = t.append_message(topic, event, arrays)
+    return msgspec.structs.replace(event, seq=seq)
 
 
 def sealed(surface: Surface, file: Path) -> str:
