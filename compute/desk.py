@@ -18,15 +18,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from compute import answers, jobs, lookup, references
+from compute import answers, estimates, jobs, lookup, references
 from compute.answers import info
-from compute.service import Service, calibration_key, utc
+from compute.service import Service, utc
 from compute.store import ENDS, JobRecord, Tables
 from compute.store.restore import verify
 from protocol import codec, requests
 from protocol.errors import InputError
-from protocol.files import SurfaceMeta
-from protocol.messages import PROTO, SurfaceSpec, WindowState
+from protocol.messages import PROTO, SurfaceSpec, TrainSpec, WindowState, WorkerBegin
 from protocol.plain import check_plain
 from protocol.requests import PIECE, Err, Limits, Ok, Request
 
@@ -155,7 +154,7 @@ class Desk:
             case requests.Snapshot():
                 self._snapshot(request, answer)
             case requests.JobEstimate():
-                self._look(request, lambda t: (self._estimate(t, request), {}), answer)
+                self._estimate(request, answer)
             case _ if isinstance(request, requests.CHANGES):
                 self._change(request, frames, answer)
             case _:
@@ -451,33 +450,35 @@ class Desk:
                 return requests.WindowsReply(windows=tuple(self.windows.values()))
         return requests.Nothing()
 
-    def _estimate(self, t: Tables, request: requests.JobEstimate) -> requests.EstimateReply:
-        """From what surfaces of this model, data, policy and device took before."""
+    def _estimate(self, request: requests.JobEstimate, answer: Answered) -> None:
+        """From what such jobs took before; else an idle worker times the beginning of this one."""
         spec = request.spec
-        if not isinstance(spec, SurfaceSpec):
-            return requests.EstimateReply()
-        spec = lookup.canonical(t, spec)
-        assert isinstance(spec, SurfaceSpec)
-        plane = lookup.plane(t, spec.plane)
-        points = spec.grid.alpha.count * spec.grid.beta.count
-        recipe = plane.recipe
-        known = None
-        if recipe is not None:
-            for threads in (os.cpu_count() or 1, *range(1, 65)):
-                meta = SurfaceMeta(
-                    model=recipe.model, model_options=recipe.model_options, data=spec.data or recipe.dataset,
-                    batch_norm=spec.batch_norm, precision=spec.precision,
-                    execution={"device": request.device or "cpu", "threads": threads},
-                )  # fmt: skip
-                known = known or t.get_calibration(calibration_key(meta))
-        samples = spec.limit or (known.samples if known else 0)
-        return requests.EstimateReply(
-            points=points,
-            samples=samples,
-            bytes=points * 3 * 8,
-            seconds=known.seconds * points * samples if known and samples else None,
-            how="measured" if known and samples else "unknown",
-        )
+
+        def look(t: Tables) -> tuple[Any, requests.EstimateReply]:
+            whole = lookup.canonical(t, spec)
+            return whole, estimates.known(t, whole, request.device)
+
+        def looked(found: tuple[Any, requests.EstimateReply] | None, error: Exception | None) -> None:
+            if found is None:
+                answer(self._failed(request, error))
+                return
+            whole, reply = found
+            timeable = isinstance(whole, TrainSpec | SurfaceSpec)
+            if reply.seconds is not None or not timeable:
+                answer(self._ok(request, reply))
+            elif not self.service.estimate(whole, request.device, timed):
+                busy = InputError("estimate: every worker is busy or starting, ask again in a moment", code="busy")
+                answer(self._err(request.id, busy, 1.0))
+
+        def timed(begin: WorkerBegin | None, why: str) -> None:
+            if begin is None:
+                answer(self._err(request.id, InputError(f"estimate: {why}")))
+                return
+            reply = estimates.of_begin(spec, begin)
+            self.service.store.write(lambda t: estimates.remember(t, begin, reply), lambda *_: None)
+            answer(self._ok(request, reply))
+
+        self.service.store.read(look, looked)
 
 
 def _live(table: jobs.Table, record: JobRecord) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+import statistics
+import time
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +23,14 @@ from compute.landscape import Session, open_all
 from compute.parameters import Layout
 from compute.planes import load_plane, read_about
 from compute.samples import Samples
-from compute.train import CheckpointDue, Resume, TrainEvent, total_steps, train
+from compute.train import CheckpointDue, Resume, StepDone, TrainEvent, total_steps, train
 from compute.workspace import Workspace
 from protocol.errors import InputError, unknown_name
 from protocol.files import SurfaceMeta
 from protocol.messages import Execution, PlaneSpec, Recipe, SurfaceSpec
 
 KEEP_DATA = 4  # splits held at once
+TIMED_STEPS, TIMED_S = 12, 2.0  # how long an estimate looks
 
 
 @dataclass(frozen=True)
@@ -222,9 +226,9 @@ class Training:
         """The run's id."""
         return self.folder.name
 
-    def events(self) -> Iterator[TrainEvent]:
+    def events(self) -> Generator[TrainEvent, None, None]:
         """Steps, epochs and checkpoints, as train.train gives them."""
-        return train(
+        yield from train(
             self.recipe,
             train_data=self.train_data,
             test_data=self.test_data,
@@ -233,6 +237,25 @@ class Training:
             roots=self.roots,
             channels_last=bool(self.execution.channels_last),
         )
+
+    def seconds(self) -> float:
+        """What the whole training will take, from its first steps; nothing of them is kept.
+
+        A sweep over the test data at each epoch's end costs a third of a training step a sample (a forward pass).
+        """
+        events = self.events()
+        marks = [time.perf_counter()]
+        for event in events:
+            if isinstance(event, StepDone):
+                float(event.loss)  # waits for the device
+                marks.append(time.perf_counter())
+                if len(marks) > TIMED_STEPS or (len(marks) > 3 and marks[-1] - marks[1] > TIMED_S):
+                    break
+        events.close()
+        taken = [b - a for a, b in itertools.pairwise(marks)]
+        each = statistics.median(taken[1:] or taken)  # the first one builds the model and warms up
+        sweeps = self.recipe.epochs * len(self.test_data) / (3 * self.recipe.batch_size)
+        return each * (self.total + sweeps)
 
     def keep(self, due: CheckpointDue) -> tuple[Path, str]:
         """Make a checkpoint durable: the state to go on from first, then the weights, then the old states go."""

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ulid import ULID
 
-from compute import NUMERICS, jobs, lookup, references
+from compute import NUMERICS, estimates, jobs, lookup, references
 from compute.crew import Crew, Worker, how
 from compute.jobs import Effect, Outcome, Resolve, Save, Table, Tell
 from compute.launchers import Launcher
@@ -145,6 +145,7 @@ class Service:
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="sealer")
         self._sealed: list[Callable[[], None]] = []
         self._wake = wake
+        self._estimates: dict[str, Callable[[WorkerBegin | None, str], None]] = {}
         self._cataloguer: subprocess.Popen[bytes] | None = None
         self._next_look = 0.0
         for folder in ("runs", "planes", "surfaces", "exports", "uploads", "logs"):
@@ -367,6 +368,8 @@ class Service:
         if isinstance(message, WorkerLog):
             self._log(message.job, message.level, message.text)
             return None
+        if worker is not None and worker.job == message.job and message.job in self._estimates:
+            return self._estimated(worker, message)
         if worker is None or worker.job != message.job or message.job not in self.table.jobs:
             return None
         active = self.active.get(message.job)
@@ -394,6 +397,44 @@ class Service:
                 self._free(worker)
                 self._failed(active, message)
         return None
+
+    def estimate(self, spec: Any, device: str | None, then: Callable[[WorkerBegin | None, str], None]) -> bool:
+        """Have an idle worker time the first steps or points of a job that is not run; False where none is idle.
+        `then` gets the worker's `begin`, or None and why not. Starts a worker for the next one who asks."""
+        workers = self.crew.lane("device")
+        worker = next((w for w in workers if w.state == "idle"), None)
+        if worker is None or worker.peer is None or self.stopping:
+            if not workers and not self.stopping:
+                self._worker_state(self.crew.launch("device", self.clock()))
+            return False
+        id = str(ULID())
+        worker.job, worker.since = id, self.clock()
+        self._estimates[id] = then
+        execution = Execution(device=device)  # type: ignore[arg-type]
+        self.post.to_worker(
+            worker.peer,
+            WorkerJob(
+                job=id, spec=spec, execution=execution, workspace=str(self.workspace.root), data=self.data, dry=True
+            ),
+        )
+        return True
+
+    def _estimated(self, worker: Worker, message: Any) -> None:
+        if isinstance(message, WorkerBegin):
+            begin, why = message, ""
+        elif isinstance(message, WorkerFail):
+            begin, why = None, message.msg
+        else:
+            if isinstance(message, WorkerDone):
+                del self._estimates[message.job]
+                self._free(worker)
+                self.schedule()
+            return
+        self._estimates[message.job](begin, why)
+        if begin is None:
+            del self._estimates[message.job]
+            self._free(worker)
+            self.schedule()
 
     def _free(self, worker: Worker) -> None:
         worker.job, worker.deadline, worker.since, worker.signals = None, None, self.clock(), []
@@ -629,7 +670,7 @@ class Service:
         if active.sheet is None or not active.samples:
             return
         meta, points = active.sheet.meta, active.sheet.alpha.size * active.sheet.beta.size
-        t.put_calibration(calibration_key(meta), seconds / (points * active.samples), active.samples, points)
+        t.put_calibration(estimates.key(meta), seconds / (points * active.samples), active.samples, points)
 
     def _put_plane(self, t: Tables, job: JobRecord, result: Done) -> Told:
         file = self.workspace.planes / f"{result.plane}.safetensors"
@@ -824,6 +865,8 @@ class Service:
             WorkerState(worker=worker.name, state="ended", device=worker.device, pid=worker.pid, why=how(code)),
         )
         job = worker.job
+        if job is not None and job in self._estimates:
+            self._estimates.pop(job)(None, f"its worker ended {how(code)}")
         if job is not None and job in self.table.jobs:
             active = self.active.pop(job, None)
             self._log(job, "warning", f"its worker {worker.name} ended {how(code)}; {worker.log.name} has what it said")
@@ -952,13 +995,3 @@ def with_critical(file: Path, points: bytes) -> Surface:
 def described(surface: Surface, **changed: Any) -> Surface:
     """The surface with fields of its record changed."""
     return dataclasses.replace(surface, meta=msgspec.structs.replace(surface.meta, **changed))
-
-
-def calibration_key(meta: SurfaceMeta) -> str:
-    """What a surface's speed depends on."""
-    execution = meta.execution
-    parts = (
-        meta.model, sorted(meta.model_options.items()), meta.data, meta.batch_norm, meta.precision,
-        execution.get("device"), execution.get("threads"),
-    )  # fmt: skip
-    return "surface:" + msgspec.json.encode(parts).decode()

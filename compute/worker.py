@@ -216,7 +216,11 @@ class Worker:
 
         execution = running.fix(job.execution)
         training = resident.training(spec.recipe, execution, run=job.run, resume=job.resume)
-        self.send(WorkerBegin(job=job.job, execution=training.execution, total=training.total))
+        seconds = None
+        if job.dry:
+            with running.applied(training.execution, training.recipe.precision):
+                seconds = training.seconds()
+        self.send(WorkerBegin(job=job.job, execution=training.execution, total=training.total, seconds=seconds))
         if job.dry:
             return Done()
         with running.applied(training.execution, training.recipe.precision):

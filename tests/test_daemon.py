@@ -231,6 +231,21 @@ def test_a_wrong_job_fails_in_a_sentence(client: Client) -> None:
     assert "path" in (wait(client, job).error or "")
 
 
+def test_an_estimate_knows_points_samples_and_seconds(client: Client, chain: dict[str, r.JobInfo]) -> None:
+    plane = chain["plane"].result.plane  # type: ignore[union-attr]
+    asked = {
+        "surface": SurfaceSpec(plane=plane, batch_norm="recalibrate", limit=400),
+        "train": TrainSpec(recipe=Recipe(model="mlp", epochs=40, batch_size=256, seed=8)),
+    }
+    for kind, spec in asked.items():
+        reply = client.request(r.JobEstimate(id=new_id(), spec=spec), timeout_s=PATIENCE_S)
+        assert reply.how == "measured", kind
+        assert reply.seconds > 0
+        assert reply.points == (625 if kind == "surface" else 240)
+    similar = client.request(r.JobEstimate(id=new_id(), spec=SurfaceSpec(plane=plane, limit=100)))
+    assert (similar.how, similar.samples) == ("similar", 100)
+
+
 def test_status_hello_and_catalogue(client: Client) -> None:
     hello = client.request(r.Hello(id=new_id(), client=r.ClientInfo("test")))
     assert hello.limits.piece == r.PIECE
