@@ -182,7 +182,12 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def page(text: str) -> str:
     """The page with its tables as the structs say. Raises KeyError for a table that nobody makes."""
     made = tables()
-    return re.sub(r"(<!-- table (\w+) -->\n).*?(\n<!-- end -->)", lambda m: m[1] + made[m[2]] + m[3], text, flags=re.S)
+    return re.sub(
+        r"(<!-- table (\w+) -->\n)(?:.*?\n)??(<!-- end -->)",
+        lambda m: m[1] + made[m[2]] + "\n" + m[3],
+        text,
+        flags=re.S,
+    )
 
 
 if __name__ == "__main__":
