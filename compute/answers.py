@@ -71,6 +71,8 @@ def info(job: JobRecord) -> JobInfo:
         created=job.created,
         started=job.started,
         ended=job.ended,
+        run=job.run,
+        surface=job.surface,
     )
 
 

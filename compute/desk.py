@@ -352,6 +352,8 @@ class Desk:
                 clients_refused=self.refused_clients,
                 bad_frames=self.bad_frames,
                 store={"free_bytes": usage.free, "full": service.store.full},
+                workspace=str(service.workspace.root),
+                data=service.data,
             )
             return reply, {}
 

@@ -972,6 +972,8 @@ def job_state(job: JobRecord) -> JobStateEvent:
         name=job.name,
         result=job.result if ended else None,
         error=job.error,
+        run=job.run,
+        surface=job.surface,
     )
 
 

@@ -342,6 +342,8 @@ class JobStateEvent(EventMessage, frozen=True, kw_only=True, tag="job.state"):
     name: str = ""
     result: Done | None = None
     error: str | None = None
+    run: str | None = None  # the run or surface it works on, known from its start: whose topic to follow
+    surface: str | None = None
 
 
 class RunStep(EventMessage, frozen=True, kw_only=True, tag="run.step"):

@@ -320,6 +320,8 @@ class StatusReply(Struct, frozen=True, kw_only=True):
     clients_refused: int  # by CURVE/ZAP
     bad_frames: int
     store: dict[str, Any]  # sizes, free space
+    workspace: str = ""
+    data: str | None = None  # the data folder that it was started with
 
 
 class JobInfo(Struct, frozen=True, kw_only=True):
@@ -343,6 +345,8 @@ class JobInfo(Struct, frozen=True, kw_only=True):
     created: str = ""
     started: str = ""
     ended: str = ""
+    run: str | None = None  # what it works on, known from its start
+    surface: str | None = None
 
 
 class SubmitReply(Struct, frozen=True, kw_only=True):
