@@ -81,7 +81,7 @@ class Exchange:
 
     def __init__(self, endpoint: str = "") -> None:
         self.endpoint = endpoint
-        self.connected = False  # ever
+        self.connected = False
         self.limits = Limits(header=codec.MAX_HEADER, frame=codec.MAX_FRAME, buffers=codec.MAX_BUFFERS, piece=0, page=0)
         self._open: dict[str, _Pending] = {}
 
@@ -118,6 +118,7 @@ class Exchange:
 
     def disconnected(self, now: float) -> None:
         """The connection was lost, and with it maybe requests or replies: all open ones go out again."""
+        self.connected = False
         for pending in self._open.values():
             if pending.due is None:
                 pending.due = now

@@ -130,8 +130,8 @@ def test_a_restarted_daemon_is_caught_up_with(client: Client, daemon: FakeDaemon
         daemon.publish(TOPIC, row(3))
         got = read(subscription, 3)
     assert rows(got) == [1, 2, 3]
+    assert client.request(Ping(id=new_id())) == Nothing()  # requests come in order: what was asked before is there
     assert Heads in {type(r) for r in daemon.requests}
-    assert client.request(Ping(id=new_id())) == Nothing()
 
 
 def test_events_that_are_gone_come_as_a_snapshot(client: Client, daemon: FakeDaemon) -> None:
@@ -241,6 +241,13 @@ def test_a_silent_daemon_is_told_in_one_sentence(client: Client, daemon: FakeDae
         client.request(Ping(id=new_id()), timeout_s=0.2)
     daemon.silent = False
     assert client.request(Ping(id=new_id())) == Nothing()
+
+
+def test_a_daemon_that_has_gone_is_not_taken_for_a_slow_one(tmp_path: Path) -> None:
+    with FakeDaemon(tmp_path) as fake:
+        client = Client.connect(fake.folder)
+    with client, pytest.raises(ClientError, match="nobody answers at"):
+        client.request(Ping(id=new_id()), timeout_s=0.3)
 
 
 def test_silence_makes_a_subscription_stale(
