@@ -57,8 +57,8 @@ class Link:
                     stderr=out,
                     pass_fds=(watch,),
                     start_new_session=True,
-                    # Threads that wait by spinning cost a busy machine its cores: an epoch beside other work took
-                    # 27 to 50 s, 12 s with threads that sleep (2 cores, load 5).
+                    # Threads that wait by spinning take a busy machine's cores: three epochs beside two busy loops
+                    # took 51 s, 6 to 8 s with threads that sleep. Alone, sleeping costs about a fifth (2 cores).
                     env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
                 )
         finally:
