@@ -39,18 +39,22 @@ const specs = [
 ];
 // "new": work even where the same was asked before; otherwise its result would come at once.
 await ask("job.submit", { jobs: specs.map(([job, spec]) => ({ job, spec, on_conflict: "new" })) });
+let mine = null;
 for await (const [, header, ...buffers] of events) {
   const event = decode(header);
   if (event.t === "run.epoch") {
     console.log(`epoch ${event.epoch}: ${JSON.stringify(event.metrics)}`);
-  } else if (event.t === "surface.row") {
+  } else if (event.t === "surface.row" && event.surface === mine) {
     const row = Object.fromEntries(event.bufs.map((b, k) => [b.name, floats(buffers[k])]));
     console.log(`row ${event.i}:`, ...Array.from(row.loss, (loss) => loss.toFixed(3)));
   } else if (event.t === "job.state" && ["failed", "cancelled"].includes(event.state)) {
     throw new Error(`${event.kind} ${event.state}: ${event.error}`);
-  } else if (event.t === "job.state" && event.job === surface && event.state === "done") {
-    console.log("surface", event.result.surface);
-    break;
+  } else if (event.t === "job.state" && event.job === surface) {
+    mine = event.surface; // known from the job's start
+    if (event.state === "done") {
+      console.log("surface", mine);
+      break;
+    }
   }
 }
 commands.close();

@@ -46,16 +46,19 @@ specs = {
 }
 # "new": work even where the same was asked before; otherwise its result would come at once.
 ask("job.submit", jobs=[{"job": job, "spec": spec, "on_conflict": "new"} for job, spec in specs.items()])
+mine = None
 while True:
     topic, header, *buffers = events.recv_multipart()
     event = msgpack.unpackb(header)
     if event["t"] == "run.epoch":
         print(f"epoch {event['epoch']}: {event['metrics']}")
-    elif event["t"] == "surface.row":
+    elif event["t"] == "surface.row" and event["surface"] == mine:
         row = {b["name"]: struct.unpack(f"<{b['shape'][0]}f", raw) for b, raw in zip(event["bufs"], buffers)}
         print(f"row {event['i']}:", *(f"{loss:.3f}" for loss in row["loss"]), flush=True)
     elif event["t"] == "job.state" and event["state"] in ("failed", "cancelled"):
         sys.exit(f"{event['kind']} {event['state']}: {event['error']}")
-    elif event["t"] == "job.state" and event["job"] == surface and event["state"] == "done":
-        print("surface", event["result"]["surface"])
-        break
+    elif event["t"] == "job.state" and event["job"] == surface:
+        mine = event["surface"]  # known from the job's start
+        if event["state"] == "done":
+            print("surface", mine)
+            break
