@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -39,6 +39,7 @@ from protocol.requests import (
     RunGet,
     RunList,
     SnapshotReply,
+    SubmitReply,
     SurfaceGet,
     SurfaceList,
     ThingPage,
@@ -46,8 +47,10 @@ from protocol.requests import (
 )
 from protocol.shares import fold, values
 
+T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 Answer = tuple[msgspec.Struct, Arrays]
+PAGE_BYTES = 48 * 1024  # of a list: the rest comes with the next page
 SNAPSHOT_BYTES = 12 * 1024 * 1024  # of arrays in one piece of a snapshot, in buffers of at most 4 MiB
 
 
@@ -91,24 +94,47 @@ def job_get(t: Tables, request: JobGet, live: Mapping[str, JobRecord]) -> Answer
 
 def job_list(t: Tables, request: JobList, live: Mapping[str, JobRecord]) -> Answer:
     found, after = t.list_jobs(request.states, request.limit, request.cursor)
-    return JobPage(jobs=tuple(info(live.get(r.id, r)) for r in found), next=after), {}
+    shown, cut = _page([info(live.get(r.id, r)) for r in found])
+    return JobPage(jobs=tuple(shown), next=f"{found[cut - 1].number}-{found[cut - 1].id}" if cut else after), {}
+
+
+def submitted(jobs: Sequence[JobRecord]) -> SubmitReply:
+    """Jobs that were just taken; without their specs, which the client knows, where they would not fit."""
+    infos = [info(j) for j in jobs]
+    if _page(infos)[1]:
+        infos = [msgspec.structs.replace(i, spec={}) for i in infos]
+    return SubmitReply(jobs=tuple(infos))
+
+
+def _page(items: list[T]) -> tuple[list[T], int]:
+    """As many of a page's items as fit a header, and where it was cut (0: not at all)."""
+    size = 0
+    for k, item in enumerate(items):
+        size += len(msgspec.msgpack.encode(item))
+        if k and size > PAGE_BYTES:
+            return items[:k], k
+    return items, 0
 
 
 def thing_list(t: Tables, request: RunList | PlaneList | SurfaceList | CheckpointList) -> Answer:
+    items: list[dict[str, Any]]
+    key = "id"
     match request:
         case RunList():
             runs, after = t.list_runs(request.limit, request.cursor)
-            return ThingPage(items=tuple(_run(t, r.id) for r in runs), next=after), {}
+            items = [_run(t, r.id) for r in runs]
         case PlaneList():
             planes, after = t.list_planes(request.limit, request.cursor)
-            return ThingPage(items=tuple(msgspec.to_builtins(p) for p in planes), next=after), {}
+            items = [msgspec.to_builtins(p) for p in planes]
         case SurfaceList():
             surfaces, after = t.list_surfaces(request.limit, request.cursor)
-            return ThingPage(items=tuple(_surface(s) for s in surfaces), next=after), {}
+            items = [_surface(s) for s in surfaces]
         case CheckpointList():
             run = lookup.run(t, request.run)
             found, after = t.list_checkpoints(run.id, request.limit, request.cursor)
-            return ThingPage(items=tuple(msgspec.to_builtins(c) for c in found), next=after), {}
+            items, key = [msgspec.to_builtins(c) for c in found], "step"
+    shown, cut = _page(items)
+    return ThingPage(items=tuple(shown), next=str(items[cut - 1][key]) if cut else after), {}
 
 
 def thing_get(t: Tables, request: RunGet | PlaneGet | SurfaceGet) -> Answer:

@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -53,19 +54,25 @@ class Daemon:
         self.lock: IO[bytes] = lock.acquire(self.workspace)
         os.chmod(self.workspace, 0o700)
         self.boot = str(ULID())
-        self.context = zmq.Context()
-        self.context.set(zmq.MAX_SOCKETS, 1023)
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         self.store = Store.open(self.workspace, self.wake)
         self.swept = self.store.call(lambda t: sweep(t, self.workspace))
         self.store_id = self.store.call(lambda t: t.get_meta("store")) or ""
+        self.context = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, 1023)
         self.ends: dict[str, str] = {}
         self.cmd: list[zmq.Socket[bytes]] = []
         self.evt: list[zmq.Socket[bytes]] = []
         self._zap: zmq.Socket[bytes] | None = None
-        self._bind(tcp, listen)
+        self.wrk = self._socket(zmq.ROUTER, SEND_HWM)
+        try:
+            self._bind(tcp, listen)
+        except BaseException:
+            self.store.close()
+            self._close_sockets()
+            raise
         launcher = LAUNCHERS["local"]
         self.service = Service(self.workspace, self.store, self, launcher, self.ends["wrk"], data=data, wake=self.wake)
         self.desk = Desk(self.service, boot=self.boot, store_id=self.store_id, clock=time.monotonic)
@@ -85,11 +92,8 @@ class Daemon:
             folder.mkdir(mode=0o700, exist_ok=True)
             if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
                 raise InputError(f"{folder}: expected a folder of yours alone for the sockets: remove it, start again")
-        self.wrk = self._socket(zmq.ROUTER, SEND_HWM)
         for name, made in (("wrk", self.wrk), ("cmd", self._command()), ("evt", self._event())):
-            self.ends[name] = f"ipc://{folder / name}"
-            made.bind(self.ends[name])
-            os.chmod(folder / name, 0o600)
+            self._bind_ipc(name, made, folder / name)
         self.server_key = ""
         if tcp is None:
             return
@@ -112,6 +116,21 @@ class Daemon:
                     code="exists",
                 ) from e
             self.ends[name] = str(made.getsockopt(zmq.LAST_ENDPOINT).decode())  # type: ignore[union-attr]
+
+    def _bind_ipc(self, name: str, made: zmq.Socket[bytes], path: Path) -> None:
+        """Bind a socket file. The lock keeps other daemons away, not other programs: libzmq would take it from them."""
+        who = lock.listener(path)
+        if who is not None:
+            raise InputError(
+                f"{path}: process {who or 'unknown'} listens on this socket: end it, or choose another workspace",
+                code="exists",
+            )
+        try:
+            made.bind(f"ipc://{path}")
+        except zmq.ZMQError as e:
+            raise InputError(f"{path}: cannot listen there ({e.strerror}): move away what is there") from e
+        self.ends[name] = f"ipc://{path}"
+        os.chmod(path, 0o600)
 
     def _socket(self, kind: int, hwm: int) -> zmq.Socket[bytes]:
         made: zmq.Socket[bytes] = self.context.socket(kind)
@@ -195,9 +214,16 @@ class Daemon:
                 self._requests(made)
         if self.wrk in found:
             self._rows()
-        self.store.completed()
-        self.service.tick()
+        self._safely("stored", self.store.completed)
+        self._safely("time", self.service.tick)
         self._time()
+
+    def _safely(self, what: str, do: Callable[[], object]) -> None:
+        """One thing of the loop. What nobody foresaw is logged; it costs that one thing, not the daemon."""
+        try:
+            do()
+        except Exception:
+            self.service._log(None, "error", f"{what}: {traceback.format_exc()}")
 
     def _requests(self, made: zmq.Socket[bytes]) -> None:
         for _ in range(FAIR):
@@ -223,10 +249,9 @@ class Daemon:
             try:
                 message: Any
                 message, arrays = codec.decode(frames, FromWorker)
-            except InputError as e:
-                self.service._log(None, "error", f"a worker sent what cannot be read: {e}")
-                continue
-            self.service.heard(peer, message, arrays)
+                self.service.heard(peer, message, arrays)
+            except Exception as e:  # of a process of ours, yet not of this one: its mistake is not the daemon's end
+                self.service.distrust(peer, f"{type(e).__name__}: {e}")
 
     def _subscriptions(self, made: zmq.Socket[bytes]) -> None:
         new = False
@@ -239,7 +264,10 @@ class Daemon:
     def _let_in(self) -> None:
         assert self._zap is not None
         frames = self._zap.recv_multipart()
-        reply = keys.zap_reply(frames, keys.allowed(self.workspace))
+        let_in: frozenset[bytes] = frozenset()
+        with suppress(OSError):  # keys that cannot be read let nobody in
+            let_in = keys.allowed(self.workspace)
+        reply = keys.zap_reply(frames, let_in)
         if reply is None:
             reply = [b"1.0", b"", b"400", b"not understood", b"", b""]
         if reply[2] != b"200":
@@ -289,6 +317,7 @@ class Daemon:
                 boot=self.boot,
                 store=self.store_id,
                 host=socket.gethostname(),
+                tcp=tuple(self.ends[name] for name in ("tcp.cmd", "tcp.evt") if name in self.ends),
             ),
         )
 
@@ -296,16 +325,21 @@ class Daemon:
         signal.set_wakeup_fd(-1)
         self.service.close()
         self.store.close()
-        self.store.completed()
+        while self.store.handed_out:
+            self._safely("stored", self.store.completed)
+        with suppress(OSError):
+            (self.workspace / FILE).unlink()
+        self._close_sockets()
+        self.lock.close()
+
+    def _close_sockets(self) -> None:
         for made in (*self.cmd, *self.evt, self.wrk, *([self._zap] if self._zap else [])):
             made.close()
         self.context.term()
-        with suppress(OSError):
-            (self.workspace / FILE).unlink()
         for name in ("cmd", "evt", "wrk"):
-            with suppress(OSError):
-                Path(self.ends[name].removeprefix("ipc://")).unlink()
-        self.lock.close()
+            if name in self.ends:
+                with suppress(OSError):
+                    Path(self.ends[name].removeprefix("ipc://")).unlink()
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ VERSION = "0.1.0"
 BURST, RATE = 2000.0, 1000.0  # requests of one client at once, and a second
 SNAPSHOTS, SNAPSHOT_S = 8, 30.0  # pieces that are kept for clients that fetch them
 BUSY_S = 0.5
+MAX_MESSAGE = 2000  # characters of an error
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Desk:
         self.windows: dict[str, requests.WindowInfo] = {}
         self.shutdown: str | None = None
         self._buckets: dict[bytes, Bucket] = {}
-        self._open: dict[str, list[Answered]] = {}
+        self._open: dict[str, tuple[bytes, list[Answered]]] = {}  # changes being done, by request id
         self._snapshots: dict[str, tuple[float, list[answers.Answer]]] = {}
         self._next = 0
 
@@ -82,7 +84,8 @@ class Desk:
         except InputError as e:
             if e.code == "bad_frame":
                 self.bad_frames += 1
-            answer(self._err(request.id if request else _id(frames), e))
+            after = BUSY_S if e.code == "busy" else None
+            answer(self._err(request.id if request else _id(frames), e, after))
         except Exception as e:
             self.service._log(None, "error", f"request {type(request).__name__}: {type(e).__name__}: {e}")
             answer(
@@ -106,8 +109,10 @@ class Desk:
         return True
 
     def _err(self, id: str | None, e: InputError, after: float | None = None) -> list[bytes]:
+        msg = e.msg if len(e.msg) <= MAX_MESSAGE else f"{e.msg[:MAX_MESSAGE]} ..."  # it may repeat what was sent
+        path = e.path if e.path is None else e.path[:200]
         retryable = e.code in ("busy", "no_space") or (e.code == "unavailable" and after is not None)
-        return codec.encode(Err(id=id, code=e.code, msg=e.msg, path=e.path, retryable=retryable, retry_after_s=after))
+        return codec.encode(Err(id=id, code=e.code, msg=msg, path=path, retryable=retryable, retry_after_s=after))
 
     def _ok(self, request: Request, reply: msgspec.Struct, arrays: Arrays | None = None) -> list[bytes]:
         return codec.encode(Ok(id=request.id, result=msgspec.to_builtins(reply)), arrays)
@@ -129,7 +134,7 @@ class Desk:
             case requests.Catalogue():
                 answer(self._ok(request, requests.Nothing(), {"catalogue": _text(self._catalogue())}))
             case requests.Upload():
-                answer(self._ok(request, self._upload(request, arrays)))
+                self._upload(request, arrays, answer)
             case requests.WindowAnnounce() | requests.WindowLeave() | requests.WindowList():
                 answer(self._ok(request, self._window(request)))
             case requests.DaemonShutdown():
@@ -162,9 +167,16 @@ class Desk:
 
     def _look(self, request: Request, fn: Callable[[Tables], answers.Answer], answer: Answered) -> None:
         def done(found: answers.Answer | None, error: Exception | None) -> None:
-            answer(self._failed(request, error) if found is None else self._ok(request, *found))
+            answer(self._failed(request, error) if found is None else self._fitting(request, *found))
 
         self.service.store.read(fn, done)
+
+    def _fitting(self, request: Request, reply: msgspec.Struct, arrays: Arrays) -> list[bytes]:
+        """The reply, or that it is too large for one."""
+        try:
+            return self._ok(request, reply, arrays)
+        except InputError as e:
+            return self._err(request.id, e)
 
     def _failed(self, request: Request, error: Exception | None) -> list[bytes]:
         if isinstance(error, InputError):
@@ -199,13 +211,18 @@ class Desk:
     def _change(self, request: Request, frames: list[bytes], answer: Answered) -> None:
         """Once: the stored reply where this id was done before, else do it and store the reply with it."""
         digest = hashlib.sha256(_body(request)).digest()
-        if request.id in self._open:
-            self._open[request.id].append(answer)  # the first one is being done
+        reused = InputError("id: it was used for another request: choose a new one", code="id_reused")
+        if request.id in self._open:  # the first one is being done
+            known, waiting = self._open[request.id]
+            if known == digest:
+                waiting.append(answer)
+            else:
+                answer(self._err(request.id, reused))
             return
-        self._open[request.id] = [answer]
+        self._open[request.id] = (digest, [answer])
 
         def tell(reply: list[bytes]) -> None:
-            for one in self._open.pop(request.id, ()):
+            for one in self._open.pop(request.id, (b"", []))[1]:
                 one(reply)
 
         def look(t: Tables) -> tuple[tuple[bytes, bytes] | None, dict[str, JobRecord]]:
@@ -217,20 +234,14 @@ class Desk:
                 return
             stored, ended = found
             if stored is not None:
-                if stored[0] != digest:
-                    tell(
-                        self._err(
-                            request.id,
-                            InputError("id: it was used for another request: choose a new one", code="id_reused"),
-                        )
-                    )
-                else:
-                    tell([stored[1]])
+                tell([stored[1]] if stored[0] == digest else self._err(request.id, reused))
                 return
             try:
                 self._decide(request, digest, ended, tell)
             except InputError as e:
                 tell(self._err(request.id, e))
+            except Exception as e:
+                tell(self._failed(request, e))
 
         self.service.store.read(look, looked)
 
@@ -256,7 +267,7 @@ class Desk:
         match request:
             case requests.JobSubmit():
                 outcome = jobs.submit(table, request.jobs, known, now)
-                reply = lambda: requests.SubmitReply(jobs=tuple(info(after[s.job]) for s in request.jobs))  # noqa: E731
+                reply = lambda: answers.submitted([after[s.job] for s in request.jobs])  # noqa: E731
             case requests.JobCancel():
                 outcome, reply = jobs.cancel(table, _live(table, known[request.job]), request.when, now), of_job
             case requests.JobPause():
@@ -298,7 +309,9 @@ class Desk:
                 case _:
                     raise InputError("request: not a deletion")
             for job in live:
-                if id in (job.run, job.surface) or id in msgspec.json.encode(job.spec).decode():
+                given = [r.result for j in references.jobs_of(job.spec) if (r := t.get_job(j)) and r.result]
+                used = {job.run, job.surface, *(x for g in given for x in (g.run, g.plane, g.surface))}
+                if id in used or id in msgspec.json.encode(job.spec).decode():
                     raise InputError(
                         f"{what} {id[-6:]}: the job {job.id[-6:]} needs it and has not ended: cancel that first",
                         code="wrong_state",
@@ -379,6 +392,11 @@ class Desk:
             return
 
         def look(t: Tables) -> list[answers.Answer]:
+            seq = t.heads([request.topic]).get(request.topic, 0)
+            for _, pieces in list(self._snapshots.values()) if request.topic.startswith("surface/") and seq else ():
+                first = pieces[0][0]
+                if isinstance(first, requests.SnapshotReply) and (first.topic, first.seq) == (request.topic, seq):
+                    return pieces  # nothing has happened since
             return answers.snapshot(t, self.service.workspace.root, request.topic, self.service.table.jobs)
 
         def done(pieces: list[answers.Answer] | None, error: Exception | None) -> None:
@@ -401,8 +419,22 @@ class Desk:
         more = None if reply.next is None else f"{token}:{reply.next}"
         return self._ok(request, msgspec.structs.replace(reply, next=more), arrays)
 
-    def _upload(self, request: requests.Upload, arrays: Arrays) -> requests.UploadReply:
-        """Append a piece; the same piece again changes nothing. The last one is checked against the hash."""
+    def _upload(self, request: requests.Upload, arrays: Arrays, answer: Answered) -> None:
+        """Append a piece; the same piece again changes nothing. The last one is checked against the hash, beside the
+        loop."""
+        received = self._append(request, arrays)
+        if received is not None:
+            answer(self._ok(request, received))
+            return
+        folder = self.service.workspace.uploads
+        self.service.aside(
+            lambda: checked(folder / f"{request.upload}.part", folder / request.upload, request.sha256),
+            lambda size: answer(self._ok(request, requests.UploadReply(received=size, complete=True))),
+            lambda error: answer(self._failed(request, error)),
+        )
+
+    def _append(self, request: requests.Upload, arrays: Arrays) -> requests.UploadReply | None:
+        """None where all of it is there now, and is to be checked."""
         folder = self.service.workspace.uploads
         part, whole = folder / f"{request.upload}.part", folder / request.upload
         piece = arrays["piece"].tobytes() if "piece" in arrays else b""
@@ -425,15 +457,7 @@ class Desk:
             if have == request.total:
                 out.flush()
                 os.fsync(out.fileno())
-        if have < request.total:
-            return requests.UploadReply(received=have, complete=False)
-        with open(part, "rb") as done:
-            digest = hashlib.file_digest(done, "sha256").hexdigest()
-        if digest != request.sha256:
-            part.unlink()
-            raise InputError("upload: its bytes do not have the sha256 that was told: send it again", code="integrity")
-        os.replace(part, whole)
-        return requests.UploadReply(received=have, complete=True)
+        return requests.UploadReply(received=have, complete=False) if have < request.total else None
 
     def _window(self, request: Request) -> msgspec.Struct:
         match request:
@@ -481,6 +505,19 @@ class Desk:
             answer(self._ok(request, reply))
 
         self.service.store.read(look, looked)
+
+
+def checked(part: Path, whole: Path, sha256: str) -> int:
+    """Make an upload whole: its size. Raises InputError where its bytes are others; they are deleted then."""
+    if whole.exists():  # the last piece came twice
+        return whole.stat().st_size
+    with open(part, "rb") as done:
+        digest = hashlib.file_digest(done, "sha256").hexdigest()
+    if digest != sha256:
+        part.unlink()
+        raise InputError("upload: its bytes do not have the sha256 that was told: send it again", code="integrity")
+    os.replace(part, whole)
+    return whole.stat().st_size
 
 
 def _live(table: jobs.Table, record: JobRecord) -> str:

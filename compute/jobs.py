@@ -30,7 +30,8 @@ LANES: dict[str, Lane] = {
     "export": "light",
     "import": "light",
 }
-MAX_TRIES = 3  # workers that may die on a job before it is given up
+MAX_TRIES = 3  # workers that may die on a job, with nothing stored in between, before it is given up
+MAX_ERROR = 1000  # characters: it stands in headers of at most 64 KiB
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,11 @@ def progressed(table: Table, job: str, done: int, total: int) -> Table:
     return _put(table, msgspec.structs.replace(table.get(job), done=done, total=total))
 
 
+def advanced(table: Table, job: str) -> Table:
+    """Something new of it is stored: workers that died before that do not count any more."""
+    return _put(table, msgspec.structs.replace(table.get(job), tries=0))
+
+
 def finished(table: Table, job: str, result: Done, now: str) -> Outcome:
     """The job is done; those that wait for it alone become ready."""
     record = msgspec.structs.replace(table.get(job), result=result)
@@ -198,7 +204,7 @@ def finished(table: Table, job: str, result: Done, now: str) -> Outcome:
 
 def failed(table: Table, job: str, code: Code, msg: str, now: str) -> Outcome:
     """The job cannot be done; nor can those that wait for it, and their error names it."""
-    record = msgspec.structs.replace(table.get(job), code=code, error=msg)
+    record = msgspec.structs.replace(table.get(job), code=code, error=msg[:MAX_ERROR])
     table, effects = _step(table, record, "fail", now)
     return _fail_dependants(table, effects, record, now)
 
@@ -252,7 +258,7 @@ def resume(table: Table, job: str) -> Outcome:
 
 def held(table: Table, job: str, code: Code, why: str) -> Outcome:
     """A running job cannot go on for now (no space): it is paused with the reason; the worker is told."""
-    record = msgspec.structs.replace(table.get(job), code=code, error=why)
+    record = msgspec.structs.replace(table.get(job), code=code, error=why[:MAX_ERROR])
     table = _put(table, record)
     return pause(table, job) if record.state == "running" else (table, [Save(record, changed=False)])
 

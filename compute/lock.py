@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import struct
 from pathlib import Path
 from typing import IO
 
@@ -47,6 +48,23 @@ def acquire(workspace: Path) -> IO[bytes]:
     lock.write(msgspec.json.encode(Holder(os.getpid(), socket.gethostname())))
     lock.flush()
     return lock
+
+
+def listener(path: Path) -> int | None:
+    """The process that listens on a socket file: binding it too would steal it. None for a stale one, or none at all.
+    0 where the system does not say who."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None
+        except OSError:
+            return 0
+        if not hasattr(socket, "SO_PEERCRED"):
+            return 0
+        pid: int = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
 
 
 def _holder(lock: IO[bytes]) -> Holder | None:

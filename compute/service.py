@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -256,6 +257,9 @@ class Service:
     # ------------------------------------------------------------ from waiting to a worker
 
     def _resolve(self, job: JobRecord) -> None:
+        if self.stopping:
+            return  # it is taken up at the next start
+
         def look(t: Tables) -> tuple[Any, str | None, JobRecord | None]:
             results = {j: r.result or Done() for j in references.jobs_of(job.spec) if (r := t.get_job(j))}
             spec = lookup.canonical(t, references.resolved(job.spec, results))
@@ -336,8 +340,11 @@ class Service:
 
         def refused(error: Exception) -> None:
             worker.job, worker.since = None, self.clock()
-            if isinstance(error, InputError) and error.code != "no_space" and job.id in self.table.jobs:
-                self.commit(jobs.failed(self.table, job.id, error.code, error.msg, utc()))
+            code = error.code if isinstance(error, InputError) else "internal"
+            if code == "internal":
+                self._log(job.id, "error", f"it could not be started: {type(error).__name__}: {error}")
+            if code != "no_space" and job.id in self.table.jobs:  # else when there is room
+                self.commit(jobs.failed(self.table, job.id, code, str(error), utc()))
 
         self.commit(outcome, also=prepare, then=begin, refused=refused)
 
@@ -397,6 +404,18 @@ class Service:
                 self._free(worker)
                 self._failed(active, message)
         return None
+
+    def distrust(self, peer: bytes, why: str) -> None:
+        """A worker sent what makes no sense. Its job fails, it is ended."""
+        worker = self.crew.of_peer(peer)
+        self._log(worker.job if worker else None, "error", f"a worker sent what cannot be used: {why}")
+        if worker is None:
+            return
+        worker.handle.signal(signal.SIGKILL)
+        if worker.job is not None and worker.job in self.table.jobs:
+            self.active.pop(worker.job, None)
+            why = f"its worker {worker.name} sent what cannot be used: {why}"
+            self.commit(jobs.failed(self.table, worker.job, "internal", why, utc()))
 
     def estimate(self, spec: Any, device: str | None, then: Callable[[WorkerBegin | None, str], None]) -> bool:
         """Have an idle worker time the first steps or points of a job that is not run; False where none is idle.
@@ -518,6 +537,7 @@ class Service:
                 self._hold(active, error)
                 return
             if seq is not None:
+                self._advanced(active)
                 event = SurfaceRow(seq=seq, surface=active.surface, i=message.i, pass_=message.pass_, n=seen)
                 self._publish([(f"surface/{active.surface}/", event, shown)])
             active.pace.mark(sheet.weight_done, self.clock())
@@ -525,6 +545,10 @@ class Service:
             self._lease(worker, active)
 
         self.store.write(put, stored)
+
+    def _advanced(self, active: Active) -> None:
+        if active.job in self.table.jobs:
+            self.table = jobs.advanced(self.table, active.job)
 
     def _hold(self, active: Active, error: Exception) -> None:
         """Something of a job could not be stored: pause it with the reason."""
@@ -597,7 +621,9 @@ class Service:
             event = RunEpoch(run=message.run, epoch=message.epoch, step=message.step, metrics=message.metrics)
             return [(f"run/{message.run}/", event, {})]
 
-        self.write(put, lambda error: self._hold(active, error), lambda: None)
+        self.write(
+            put, lambda error: self._hold(active, error), lambda: None
+        )  # no step forward: no state to go on from
 
     def _checkpoint(self, active: Active, message: WorkerCheckpoint) -> None:
         file = Path(message.file)
@@ -612,7 +638,7 @@ class Service:
             )
             return [(f"run/{message.run}/", event, {})]
 
-        self.write(put, lambda error: self._hold(active, error), lambda: None)
+        self.write(put, lambda error: self._hold(active, error), lambda: self._advanced(active))
 
     # ------------------------------------------------------------ the end of a job
 
@@ -883,20 +909,26 @@ class Service:
         self._row_deaths[key] = self._row_deaths.get(key, 0) + 1
         if self._row_deaths[key] < ROW_DEATHS or active.sheet is None:
             return
-        width = len(active.sheet.alpha)
-        sums = {
-            name: np.full(width, np.nan, dtype=dtype).tobytes() if dtype == "<f8" else np.zeros(width, dtype).tobytes()
-            for m in active.sheet.metrics
+        width, sheet = len(active.sheet.alpha), active.sheet
+        sums: Arrays = {
+            name: np.full(width, np.nan) if dtype == "<f8" else np.zeros(width, dtype)
+            for m in sheet.metrics
             for name, dtype in m.sums.items()
         }
+        shown = {name: values.astype("<f4") for name, values in sheet.add(i, k, 0, sums).items()}
+        event = SurfaceRow(surface=active.surface, i=i, pass_=k, n=sheet.samples(i))
+        packed = {name: array.tobytes() for name, array in sums.items()}
         self._log(
             active.job, "error", f"row {i} of pass {k} killed {ROW_DEATHS} workers: the surface goes on without it"
         )
-        self.store.write(lambda t: t.append_row(active.surface, i, k, 0, sums), lambda *_: None)
-        self.table = Table(
-            {**self.table.jobs, active.job: msgspec.structs.replace(self.table.get(active.job), tries=0)},
-            self.table.number,
-        )
+
+        def stored(seq: int | None, _: Exception | None) -> None:
+            if seq is not None:
+                told = msgspec.structs.replace(event, seq=seq)
+                self._publish([(f"surface/{active.surface}/", told, shown)])
+
+        self.store.write(lambda t: t.append_row(active.surface, i, k, 0, packed), stored)
+        self._advanced(active)
 
     def _look_for_room(self) -> None:
         """Jobs that were held for want of space go on when there is some."""
@@ -904,6 +936,7 @@ class Service:
         if held and not self.store.full and shutil.disk_usage(self.workspace.root).free > ROOM_BYTES:
             for job in held:
                 self.commit(jobs.resume(self.table, job.id))
+        self.schedule()  # what could not be started or stored a while ago
 
     def shut_down(self, mode: Literal["finish", "now"]) -> None:
         """Stop what runs at its boundary; the jobs stay and go on at the next start."""

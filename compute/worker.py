@@ -242,7 +242,7 @@ class Worker:
                         self._keep(job, training, event)
                         if event.metrics is not None and (leaving or self.at_boundary):
                             raise leaving or Cancelled
-                if leaving:
+                if leaving or isinstance(event, EpochDone):  # its checkpoint comes next: do not stop between the two
                     continue
                 try:
                     self.check(job.job)
@@ -332,6 +332,8 @@ class Worker:
                         n = int(sums.pop("n"))
                         self.send(WorkerRow(job=job.job, i=i, pass_=lease.pass_, n=n), sums)
                         self.check(job.job)
+                        if self.at_boundary:
+                            raise Cancelled
                 except torch.OutOfMemoryError:
                     session.halve_batch()
                     self.leases.clear()

@@ -127,6 +127,11 @@ class Store:
         return self._changes
 
     @property
+    def handed_out(self) -> bool:
+        """Whether there is something for `completed` to tell."""
+        return bool(self._completed)
+
+    @property
     def pending(self) -> int:
         """About how much is queued."""
         return self._queue.qsize()
