@@ -26,6 +26,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     boot: str
     store: str
     host: str
+    tcp: tuple[str, ...] = ()  # cmd and evt for clients with a key, where it listens on TCP too
 
 
 def write_connection(workspace: str | os.PathLike[str], connection: Connection) -> Path:
