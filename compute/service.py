@@ -621,9 +621,7 @@ class Service:
             event = RunEpoch(run=message.run, epoch=message.epoch, step=message.step, metrics=message.metrics)
             return [(f"run/{message.run}/", event, {})]
 
-        self.write(
-            put, lambda error: self._hold(active, error), lambda: None
-        )  # no step forward: no state to go on from
+        self.write(put, lambda error: self._hold(active, error), lambda: None)
 
     def _checkpoint(self, active: Active, message: WorkerCheckpoint) -> None:
         file = Path(message.file)
