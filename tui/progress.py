@@ -39,6 +39,9 @@ class Display(Protocol):
     def done(self, text: str) -> None:
         """The job ended well; what it gave, in a few words."""
 
+    def failed(self, text: str) -> None:
+        """The job ended badly; why."""
+
     def say(self, text: str) -> None:
         """A line for a person, above the bars."""
 
@@ -156,6 +159,12 @@ class Bars:
         took = time.monotonic() - self._started
         self._progress.update(self._task, total=total, completed=total, note=text, took=took, eta=None, ended=True)
 
+    def failed(self, text: str) -> None:
+        """Leave the bar where it stands, and print why above it."""
+        took = time.monotonic() - self._started
+        self._progress.update(self._task, note="failed", took=took, eta=None, ended=True)
+        self.say(text)
+
     def say(self, text: str) -> None:
         """Print above the bars; what is said is data, never markup."""
         self._progress.console.print(Text(text))
@@ -200,6 +209,10 @@ class Lines:
         """Say what it gave."""
         self.say(f"{self._title}: {text} ({seconds_text(time.monotonic() - self._started)})")
 
+    def failed(self, text: str) -> None:
+        """Say why."""
+        self.say(f"{self._title}: {text}")
+
     def say(self, text: str) -> None:
         """One line, at once."""
         print(text, flush=True)
@@ -223,6 +236,9 @@ class JsonLines:
 
     def done(self, text: str) -> None:
         """Nothing: the command prints its result."""
+
+    def failed(self, text: str) -> None:
+        """Nothing: the events say it."""
 
     def say(self, text: str) -> None:
         """Nothing: words are for people."""

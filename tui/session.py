@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tui.interrupt import Interrupted, interrupts
 from tui.link import Link
 from tui.workspace import Workspace, folders, locate
 
+ELSEWHERE = Group("On another machine", sort_key=98)
 COMMON = Group("Common", sort_key=99)  # last in every help
 
 
@@ -42,6 +44,43 @@ class Common:
             group=COMMON, negative=(), show_default=False, help="Print lines of JSON for machines instead of words."
         ),
     ] = False
+    ssh: Annotated[
+        str | None,
+        Parameter(group=ELSEWHERE, help="[USER@]HOST whose daemon to use, through one `ssh` process."),
+    ] = None
+    remote_workspace: Annotated[
+        str | None, Parameter(group=ELSEWHERE, help="Workspace on that host; by default its own default.")
+    ] = None
+    remote_command: Annotated[
+        str, Parameter(group=ELSEWHERE, help="How thalweg is run on that host.", show_default=True)
+    ] = "thalweg"
+    connect: Annotated[
+        str | None,
+        Parameter(group=ELSEWHERE, help="Daemon that listens on TCP, as tcp://HOST:PORT,tcp://HOST:PORT (cmd, evt)."),
+    ] = None
+    key: Annotated[
+        Path | None, Parameter(group=ELSEWHERE, help="Key file for --connect, from `thalweg keys create` there.")
+    ] = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the daemon is on another machine, or at least not found through a folder of this one."""
+        return self.ssh is not None or self.connect is not None
+
+    def again(self) -> str:
+        """The flags that a further command needs to speak to the same daemon, as they are typed after it."""
+        words: list[str] = []
+        for flag, value in (
+            ("--workspace", self.workspace),
+            ("--ssh", self.ssh),
+            ("--remote-workspace", self.remote_workspace),
+            ("--connect", self.connect),
+            ("--key", self.key),
+        ):
+            words += [] if value is None else [flag, shlex.quote(str(value))]
+        if self.ssh and self.remote_command != "thalweg":
+            words += ["--remote-command", shlex.quote(self.remote_command)]
+        return "".join(f" {w}" for w in words)
 
     def place(self) -> Workspace:
         """The workspace that is meant; it need not exist yet."""

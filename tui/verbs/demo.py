@@ -1,5 +1,4 @@
-"""`thalweg demo`: the whole tour. One worker process for all jobs, so that model and data stay resident; one renderer
-process for all pictures."""
+"""`thalweg demo`: the whole tour as one submission, its files fetched; one renderer process for all pictures."""
 
 from __future__ import annotations
 
@@ -14,14 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
+from protocol.client import Client
 from protocol.errors import InputError
 from protocol.files import Surface, write_path_csv
 from protocol.grid import AxisSpec, GridSpec
 from protocol.messages import PRESETS, Execution, PlaneSpec, Recipe, Render, SurfaceSpec, TrainSpec
-from tui import flags, loop, progress, session
+from protocol.requests import Submitted
+from tui import errand, flags, loop, outcome, progress, reach, session
 from tui.children import JsonChild, need
+from tui.interrupt import Interrupt
 from tui.link import Link
 from tui.session import Common
+from tui.submission import JobFlags, alone, submitted
 from tui.tables import tell
 from tui.verbs.listing import explained_text
 from tui.verbs.plane import plane_on
@@ -64,12 +67,13 @@ def demo(
         bool, Parameter(negative=(), show_default=False, help="Less of everything, in under 30 s.")
     ] = False,
     execution: ExecutionFlags | None = None,
+    job: JobFlags | None = None,
     common: Common | None = None,
 ) -> None:
     """Train, cut two planes, measure, draw."""
     common = session.common(common)
     started = time.monotonic()
-    place, tour, folder = common.place(), QUICK if quick else FULL, out.expanduser().absolute()
+    tour, folder = QUICK if quick else FULL, out.expanduser().absolute()
     run_on = flags.build(Execution, None, flags.given(execution))
     need("window", "moderngl", "PIL")
     if quick and not common.json:
@@ -78,20 +82,18 @@ def demo(
             f"instead of {FULL.grid} x {FULL.grid}, each over a sample of {tour.limit} training images instead of all"
         )
         tell([cut])
-    with folders(folder), session.worker(place) as link, progress.display(as_json=common.json) as show:
-        job = partial(loop.Job, workspace=place.root, data=common.data_folder(), execution=run_on)
-        trained, last = train_on(link, job(spec=TrainSpec(recipe=tour.recipe)), show)
-        surfaces = {kind: measured(link, show, tour, kind, trained.run or "", folder, job) for kind in DIRECTIONS}
-        show.start("pictures")
-        with renderer() as child:
-            pictures(link, child, show, surfaces, folder)
-        show.done(f"{len(PICTURES) * len(surfaces)} drawn")
+    here = alone(job, common)
+    with folders(folder):
+        shown = tour_here(tour, folder, run_on, common) if here else tour_there(tour, folder, run_on, job, common)
+    if shown is None:
+        return
+    run, last, surfaces = shown
     seconds = time.monotonic() - started
     if common.json:
         progress.print_json(
             {
                 "t": "result",
-                "run": trained.run,
+                "run": run,
                 "metrics": last,
                 "out": str(folder),
                 "surfaces": {kind: {**summary(s), "plane": s.meta.plane} for kind, s in surfaces.items()},
@@ -100,7 +102,69 @@ def demo(
         )
         return
     done = f"done in {progress.seconds_text(seconds)}"
-    tell(["", *report(tour, folder, trained.run or "", last, surfaces), "", done])
+    tell(["", *report(tour, folder, run, last, surfaces), "", done])
+
+
+Shown = tuple[str, dict[str, float], dict[str, Surface]]
+"""The run, its last metrics, the surface of each kind of plane."""
+
+
+def tour_there(tour: Tour, folder: Path, run_on: Execution, job: JobFlags | None, common: Common) -> Shown | None:
+    """The tour as one submission to the daemon; None where it was left alone."""
+    surfaces: dict[str, Surface] = {}
+    with reach.daemon(common) as there:
+        jobs = submission(there.client, tour, run_on, job)
+        infos = errand.submit(there, jobs, job, common.json)
+        if infos is None:
+            if not common.json:
+                print(f"pictures: {there.hint('demo' + (' --quick' if tour is QUICK else ''))} when they are done")
+            return None
+        with errand.errand(there, infos, common.json) as doing:
+            trained = doing.until_end(infos[0]).result
+            run = (trained.run if trained else None) or ""
+            for kind, plane, surface in zip(DIRECTIONS, infos[1::2], infos[2::2]):
+                doing.until_end(plane)
+                result = doing.until_end(surface, f"{kind} surface").result
+                file = there.client.fetch(folder / f"{kind}.npz", surface=result.surface if result else "")
+                surfaces[kind] = Surface.load(file)
+                write_path_csv(folder / f"{kind}-path.csv", surfaces[kind].path, surfaces[kind].meta.plane)
+            drawn(doing.stop, doing.show, surfaces, folder)
+        return run, outcome.metrics(there.client, run), surfaces
+
+
+def submission(client: Client, tour: Tour, run_on: Execution, job: JobFlags | None) -> list[Submitted]:
+    """Train; then, for each kind, the plane and the surface on it, one kind after the other."""
+    train = submitted(client, TrainSpec(recipe=tour.recipe), job, run_on)
+    jobs, before = [train], train.after
+    for kind in DIRECTIONS:
+        run = f"job:{train.job}"
+        plane = submitted(client, PlaneSpec(direction=kind, origin=f"{run}@last", trajectory=run), job, run_on)
+        spec = SurfaceSpec(plane=f"job:{plane.job}", path=run, grid=tour.spec_grid, limit=tour.limit)
+        surface = submitted(client, spec, job, run_on)
+        base = train.name and f"{train.name}-{kind}"
+        jobs.append(msgspec.structs.replace(plane, after=before, name=base))
+        jobs.append(msgspec.structs.replace(surface, after=(), name=base))
+        before = (surface.job,)
+    return jobs
+
+
+def tour_here(tour: Tour, folder: Path, run_on: Execution, common: Common) -> Shown:
+    """The tour with a worker of this command's own."""
+    place = common.place()
+    with session.worker(place) as link, progress.display(as_json=common.json) as show:
+        job = partial(loop.Job, workspace=place.root, data=common.data_folder(), execution=run_on)
+        trained, last = train_on(link, job(spec=TrainSpec(recipe=tour.recipe)), show)
+        surfaces = {kind: measured(link, show, tour, kind, trained.run or "", folder, job) for kind in DIRECTIONS}
+        drawn(link.interrupt, show, surfaces, folder)
+    return trained.run or "", last, surfaces
+
+
+def drawn(stop: Interrupt, show: progress.Display, surfaces: dict[str, Surface], folder: Path) -> None:
+    """Draw the pictures with one renderer process, showing it."""
+    show.start("pictures")
+    with renderer() as child:
+        pictures(stop, child, show, surfaces, folder)
+    show.done(f"{len(PICTURES) * len(surfaces)} drawn")
 
 
 def measured(
@@ -117,11 +181,13 @@ def measured(
     return surface
 
 
-def pictures(link: Link, child: JsonChild, show: progress.Display, surfaces: dict[str, Surface], folder: Path) -> None:
+def pictures(
+    stop: Interrupt, child: JsonChild, show: progress.Display, surfaces: dict[str, Surface], folder: Path
+) -> None:
     """Draw every surface in every preset of the demo."""
     wanted = [(kind, name) for kind in surfaces for name in PICTURES]
     for done, (kind, name) in enumerate(wanted):
-        link.interrupt.check()
+        stop.check()
         show.event(loop.JobProgress(job="pictures", done=done, total=len(wanted), note=f"{kind}, {name}"), {})
         draw(child, Render(file=str(folder / f"{kind}.npz"), out=str(folder / f"{kind}-{name}.png"), preset=name))
 

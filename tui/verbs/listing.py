@@ -14,9 +14,9 @@ from protocol.errors import InputError
 from protocol.files import PlaneMeta, Surface
 from protocol.messages import Recipe
 from tui import progress, session
+from tui.outcome import cosine_text
 from tui.session import Common
 from tui.tables import table, tell
-from tui.verbs.plane import cosine_text
 from tui.verbs.surface import summary, surface_lines
 from tui.workspace import SHORT, Workspace, about, looks_like_file
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from cyclopts import Group, Parameter
 
 from protocol.errors import InputError
-from protocol.files import PlaneMeta
-from protocol.messages import Execution, PlaneSpec, Recipe
-from tui import flags, loop, progress, session
+from protocol.messages import Execution, ImportSpec, PlaneSpec, Recipe
+from protocol.requests import JobInfo
+from tui import errand, flags, loop, outcome, packing, progress, reach, session, things
 from tui.link import Link
+from tui.reach import Reach
 from tui.session import Common
-from tui.workspace import SHORT, Workspace
+from tui.submission import JobFlags, alone, submitted, was_there
+from tui.workspace import SHORT, Workspace, about
 
 if TYPE_CHECKING:
     ExecutionFlags = Any
@@ -73,18 +77,81 @@ def plane(
     centre: Centre = None,
     recipe: ForeignFlags | None = None,
     execution: ExecutionFlags | None = None,
+    job: JobFlags | None = None,
     common: Common | None = None,
 ) -> None:
     """Cut a plane through weight space: a centre (the trained weights) and two directions."""
     common = session.common(common)
-    place = common.place()
     if preset == "seed" and direction == "random" and normalize is None:
         normalize = "layer"
     typed = {"normalize": normalize, "ignore": ignore, "seed": seed, "orthogonal": orthogonal, "centre": centre}
-    spec = plane_spec(
-        place, run, direction, checkpoints, {k: v for k, v in typed.items() if v is not None}, flags.given(recipe)
-    )
+    options = {k: v for k, v in typed.items() if v is not None}
     run_on = flags.build(Execution, None, flags.given(execution))
+    foreign = checked(run, checkpoints, flags.given(recipe))
+    if alone(job, common):
+        plane_here(plane_spec(common.place(), run, direction, checkpoints, options, foreign), run_on, common)
+        return
+    files = [Path(f).expanduser() for f in checkpoints or ()]
+    for file in files:
+        about(file)  # refused here, before a daemon is started for it
+    with reach.daemon(common) as there:
+        if files:
+            ended = of_files(there, files, direction, options, foreign, run_on, job)
+        else:
+            origin = things.run_address(there.client, run or "")
+            spec = PlaneSpec(direction=direction, origin=origin, trajectory=origin.partition("@")[0], options=options)
+            ended = errand.run(there, submitted(there.client, spec, job, run_on), job, common.json)
+        if ended is not None:
+            tell(there, ended)
+
+
+def of_files(
+    there: Reach,
+    files: list[Path],
+    direction: str,
+    options: dict[str, Any],
+    recipe: Recipe | None,
+    run_on: Execution,
+    job: JobFlags | None,
+) -> JobInfo | None:
+    """Import checkpoint files as a run and cut the plane through it, in one submission."""
+    with packing.checkpoints(files) as (archive, order):
+        upload = there.client.upload(archive)
+    importing: dict[str, Any] = {"order": order}
+    if recipe is not None:
+        importing["recipe"] = msgspec.to_builtins(recipe)
+    first = submitted(
+        there.client, ImportSpec(upload=upload, format="checkpoints", options=importing), job, Execution()
+    )
+    first = msgspec.structs.replace(first, name="")
+    through = f"job:{first.job}" if len(files) > 1 or direction == "pca" else None
+    spec = PlaneSpec(direction=direction, origin=f"job:{first.job}@last", trajectory=through, options=options)
+    infos = errand.submit(there, [first, submitted(there.client, spec, job, run_on)], job, there.common.json)
+    if infos is None:
+        return None
+    with errand.errand(there, infos, there.common.json) as doing:
+        doing.until_end(infos[0])
+        return doing.until_end(infos[1])
+
+
+def tell(there: Reach, ended: JobInfo) -> None:
+    """What a cut gave."""
+    result = ended.result
+    plane = (result.plane if result else None) or ""
+    if there.common.json:
+        meta = result.plane_meta if result else None
+        progress.print_json(
+            {"t": "result", "job": ended.job, "plane": plane, "meta": meta, "existing": was_there(ended)}
+        )
+        return
+    file = "" if there.root is None else f"\n  {Workspace(there.root).plane_file(plane)}"
+    print(f"\nplane {plane}{file}")
+    print(f"next: {there.hint(f'surface {plane[-SHORT:]}')}")
+
+
+def plane_here(spec: PlaneSpec, run_on: Execution, common: Common) -> None:
+    """Cut with a worker of this command's own."""
+    place = common.place()
     with session.worker(place) as link, progress.display(as_json=common.json) as show:
         job = loop.Job(spec=spec, workspace=place.root, data=common.data_folder(), execution=run_on)
         result = plane_on(link, job, show)
@@ -95,22 +162,26 @@ def plane(
     print(f"next: thalweg surface {(result.plane or '')[-SHORT:]}")
 
 
-def plane_spec(
-    place: Workspace,
-    run: str | None,
-    direction: str,
-    files: list[str] | None,
-    options: dict[str, Any],
-    foreign: dict[str, Any],
-) -> PlaneSpec:
-    """The spec of what was typed, with ids written out and files found."""
+def checked(run: str | None, files: list[str] | None, foreign: dict[str, Any]) -> Recipe | None:
+    """The recipe of foreign checkpoint files, None for a run. Raises InputError where neither or both are named."""
     if (run is None) == (not files):
         raise InputError("plane: expected either --run or --checkpoints: name what the plane goes through")
     if foreign and not files:
         raise InputError(
             f"--{next(iter(foreign)).replace('_', '-')}: expected --checkpoints beside it, a run knows its own"
         )
-    own = flags.build(Recipe, None, foreign) if foreign else None
+    return flags.build(Recipe, None, foreign) if foreign else None
+
+
+def plane_spec(
+    place: Workspace,
+    run: str | None,
+    direction: str,
+    files: list[str] | None,
+    options: dict[str, Any],
+    own: Recipe | None,
+) -> PlaneSpec:
+    """The spec of what was typed, with ids written out and files found."""
     if files:
         addresses = tuple(place.address(f) for f in files)
         return PlaneSpec(
@@ -130,21 +201,5 @@ def plane_on(link: Link, job: loop.Job, show: progress.Display) -> loop.Result:
     assert isinstance(job.spec, PlaneSpec)
     show.start(f"{job.spec.direction} plane")
     result = loop.drive(loop.run(link, job), show.event)
-    show.done(plane_text(result.plane_meta))
+    show.done(outcome.plane_text(result.plane_meta))
     return result
-
-
-def plane_text(meta: PlaneMeta | None) -> str:
-    """What is worth knowing of a plane, in a few words."""
-    if meta is None:
-        return "done"
-    if meta.explained_variance_ratio is not None:
-        return f"explains {100 * sum(meta.explained_variance_ratio):.1f} %"
-    if meta.cosine is not None:
-        return f"cosine {cosine_text(meta.cosine)}"
-    return "done"
-
-
-def cosine_text(cosine: float) -> str:
-    """Four decimals; what rounds to zero has no sign."""
-    return f"{round(cosine, 4) + 0.0:.4f}"

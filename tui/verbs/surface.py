@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,10 +15,13 @@ from protocol.errors import InputError
 from protocol.files import Surface
 from protocol.grid import GridSpec
 from protocol.messages import Execution, SurfaceSpec
-from tui import flags, loop, progress, session
+from protocol.requests import JobInfo
+from tui import errand, flags, loop, progress, reach, session, things
 from tui.link import Link
+from tui.reach import Reach
 from tui.session import Common
-from tui.tables import tell
+from tui.submission import JobFlags, alone, submitted, was_there
+from tui.tables import tell as tell_lines
 from tui.workspace import SHORT, Workspace, about, folders, looks_like_file
 
 if TYPE_CHECKING:
@@ -70,32 +74,101 @@ def surface(
     dataset: Annotated[str | None, Parameter(help="Data set to measure on; by default the run's own.")] = None,
     measured: SurfaceFlags | None = None,
     execution: ExecutionFlags | None = None,
+    job: JobFlags | None = None,
     common: Common | None = None,
 ) -> None:
     """Measure loss and accuracy on a grid over a plane, and project the path of the training onto it."""
     common = session.common(common)
-    place = common.place()
     typed = flags.given(measured)
     if dataset is not None:
         typed["data"] = dataset
-    plane = place.plane(plane) if not looks_like_file(plane) else str(Path(plane).expanduser().absolute())
-    spec = flags.build(
-        SurfaceSpec,
-        None,
-        {
-            **typed,
-            "plane": plane,
-            "path": None if path is None else path_address(place, path),
-            "grid": grid_tree(grid, alpha, beta, preset, plane_kind(place, plane) if preset else ""),
-        },
-        FLAGS,
-    )
-    check_grid(spec.grid)
     run_on = flags.build(Execution, None, flags.given(execution))
+    if out is not None and out.suffix != ".npz":
+        raise InputError(f"--out: expected a file that ends in .npz, got '{out.name}'")
+    wanted = Wanted(plane, path, grid, alpha, beta, preset, typed)
+    wanted.check()
+    if alone(job, common) or looks_like_file(plane):
+        if looks_like_file(plane) and job is not None and job.detach:
+            raise InputError("--detach: expected a plane of the workspace, a file is measured by this command itself")
+        surface_here(wanted, out, run_on, common)
+        return
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(folders(out.expanduser().absolute().parent))
+        there = stack.enter_context(reach.daemon(common))
+        spec = wanted.spec(there)
+        ended = errand.run(there, submitted(there.client, spec, job, run_on), job, common.json, "surface")
+        if ended is not None:
+            tell(there, ended, out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What was typed of a surface; `typed` are fields of the spec."""
+
+    plane: str
+    path: str | None
+    grid: str | None
+    alpha: str | None
+    beta: str | None
+    preset: str | None
+    typed: dict[str, Any]
+
+    def build(self, plane: str, path: str | None, kind: str) -> SurfaceSpec:
+        """The spec, with the plane and path that were found. Raises InputError with the flag's name."""
+        tree = grid_tree(self.grid, self.alpha, self.beta, self.preset, kind)
+        spec = flags.build(SurfaceSpec, None, {**self.typed, "plane": plane, "path": path, "grid": tree}, FLAGS)
+        check_grid(spec.grid)
+        return spec
+
+    def check(self) -> None:
+        """Raise InputError for what is wrong whatever the plane is."""
+        self.build("", None, "random")
+
+    def spec(self, there: Reach) -> SurfaceSpec:
+        """The spec for a daemon, with whole ids."""
+        record = things.thing(there.client, "plane", self.plane)
+        path = None if self.path is None else things.thing(there.client, "run", self.path)["id"]
+        return self.build(record["hash"], path, str(record["meta"].get("kind", "")))
+
+
+def tell(there: Reach, ended: JobInfo, out: Path | None) -> None:
+    """What a surface shows; it is fetched into `out` where that is given."""
+    id = (ended.result.surface if ended.result else None) or ""
+    if out is not None:
+        file = there.client.fetch(out.expanduser().absolute(), surface=id)
+        found = Surface.load(file)
+    else:
+        found = things.surface(there.client, id)
+        relative = things.thing(there.client, "surface", id).get("file") or ""
+        file = there.root / relative if there.root is not None else Path()
+    if there.common.json:
+        progress.print_json(
+            {
+                "t": "result",
+                "job": ended.job,
+                "surface": id,
+                "file": str(file) if file.name else None,
+                "existing": was_there(ended),
+                **summary(found),
+            }
+        )
+        return
+    place = [f"  {file}"] if file.name else []
+    tell_lines(["", f"surface {id}", *place, *(f"  {s}" for s in surface_lines(found))])
+    print(f"next: {there.hint(f'render {out or id[-SHORT:]} --preset contours-3d')}")
+
+
+def surface_here(wanted: Wanted, out: Path | None, run_on: Execution, common: Common) -> None:
+    """Measure with a worker of this command's own."""
+    place = common.place()
+    plane, path, preset = wanted.plane, wanted.path, wanted.preset
+    plane = place.plane(plane) if not looks_like_file(plane) else str(Path(plane).expanduser().absolute())
+    spec = wanted.build(
+        plane, None if path is None else path_address(place, path), plane_kind(place, plane) if preset else ""
+    )
     job = loop.Job(spec=spec, workspace=place.root, data=common.data_folder(), execution=run_on)
     file = out.expanduser().absolute() if out else place.surface_file(job.id)
-    if file.suffix != ".npz":
-        raise InputError(f"--out: expected a file that ends in .npz, got '{file.name}'")
     job = dataclasses.replace(job, file=file)
     with folders(file.parent), session.worker(place) as link, progress.display(as_json=common.json) as show:
         result = surface_on(link, job, show, "surface")
@@ -105,7 +178,9 @@ def surface(
             {"t": "result", "surface": result.surface.meta.id, "file": str(file), **summary(result.surface)}
         )
         return
-    tell(["", f"surface {result.surface.meta.id}", f"  {file}", *(f"  {s}" for s in surface_lines(result.surface))])
+    tell_lines(
+        ["", f"surface {result.surface.meta.id}", f"  {file}", *(f"  {s}" for s in surface_lines(result.surface))]
+    )
     print(f"next: thalweg render {file if out else result.surface.meta.id[-SHORT:]} --preset contours-3d")
 
 
