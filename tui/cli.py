@@ -78,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(typed: Sequence[str]) -> int:
     """Do what was typed; the exit code. What goes wrong is one sentence on stderr."""
     try:
+        if (host := _meant_for(typed)) is not None:
+            from tui.elsewhere import do
+
+            return do(host, typed)
         app()(typed, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except CycloptsError as e:
@@ -90,11 +94,26 @@ def run(typed: Sequence[str]) -> int:
         return _explain(e, typed)
 
 
+def _meant_for(typed: Sequence[str]) -> str | None:
+    """The host of --ssh, for a command that is done over there; None for all others, and for their help."""
+    if any(t in ("--help", "-h") for t in typed):
+        return None
+    for k, word in enumerate(typed):
+        flag, equals, host = word.partition("=")
+        if flag == "--ssh":
+            names = {c.id for c in COMMANDS if c.there}
+            there = any(" ".join(typed[:n]) in names for n in (1, 2))
+            return (host if equals else " ".join(typed[k + 1 : k + 2])) if there else None
+    return None
+
+
 def _explain(error: Exception, typed: Sequence[str]) -> int:
     from protocol.errors import InputError
     from tui.children import ChildError
-    from tui.interrupt import Interrupted
+    from tui.interrupt import Interrupted, Left
 
+    if isinstance(error, Left):
+        return _fail(130, error.kept, typed)
     if isinstance(error, InputError):
         from tui.flags import name_the_flag
 

@@ -19,6 +19,7 @@ class Command(NamedTuple):
     help: str
     run: str
     more: str
+    there: bool = False  # with --ssh, the same words are typed on the other machine
 
 
 COMMANDS = (
@@ -29,7 +30,7 @@ COMMANDS = (
         """
 Trains ResNet-20 on scikit-learn's digits for 10 epochs, cuts the PCA plane of the training and a random plane through
 the result, measures 25 x 25 points on each over the whole training split, projects the descent path and draws six
-pictures. --quick does the same with less of everything, in under 30 s.
+pictures. --quick does the same with less of everything, in under 30 s. What was done before is not done again.
 
 Examples:
   thalweg demo --quick
@@ -42,13 +43,14 @@ Examples:
         "tui.verbs.train:train",
         """
 Checkpoints are the weights before the first step and after each epoch. The result is a run: its id, or just the last
-characters of it, is what `thalweg plane --run` takes. Ctrl-C stops after the current step and keeps the checkpoints.
+characters of it, is what `thalweg plane --run` takes. Ctrl-C leaves the training to the daemon and says how to stop it.
 
 Examples:
   thalweg train --preset demo
   thalweg train --preset demo --epochs 30 --lr 0.05
   thalweg train --model resnet20 --dataset fashion-mnist --epochs 5
   thalweg train --preset seed --model vgg11 --device cuda
+  thalweg train --preset demo --epochs 100 --detach --name long
   thalweg train --resume last
 """,
     ),
@@ -73,8 +75,8 @@ Examples:
         "tui.verbs.surface:surface",
         """
 Measures loss and accuracy at every point of the grid and projects the path of the training onto the plane. The result
-is a surface (.npz), which `thalweg render` draws. Ctrl-C stops after the current row; the rows that are measured go to
-a file that ends in .partial.npz.
+is a surface (.npz), which `thalweg render` draws. Ctrl-C leaves it to the daemon. With --passes grow the whole surface
+is seen early, from few images; --until stops where that is good enough.
 
 Examples:
   thalweg surface last
@@ -82,6 +84,7 @@ Examples:
   thalweg surface 81c2fe --grid 26x51 --alpha=-0.5:0.5 --beta=-1:1
   thalweg surface 81c2fe --split test --batch-norm recalibrate
   thalweg surface 81c2fe --limit 500 --passes grow
+  thalweg surface 81c2fe --passes grow --until sem=0.01
 """,
     ),
     Command(
@@ -101,8 +104,152 @@ Examples:
 """,
     ),
     Command(
+        "analyze",
+        "Find minima, saddles and maxima of a surface, with their persistence.",
+        "tui.verbs.analyze:analyze",
+        """
+Prints the table of critical points; they are drawn by `thalweg render` from then on. A pair of points is hidden where
+the surface would have to change by less than the threshold for both to vanish. A file is imported first.
+
+Examples:
+  thalweg analyze last
+  thalweg analyze last --threshold 0.05
+  thalweg analyze pca.npz --json
+""",
+    ),
+    Command(
+        "export",
+        "Export a surface as npz, csv or ply.",
+        "tui.verbs.export:export",
+        """
+Examples:
+  thalweg export last
+  thalweg export last --format csv --out tables
+  thalweg export MJXBFF --format ply --out landscape.ply
+""",
+    ),
+    Command(
+        "import",
+        "Import a surface, or the checkpoints of a training.",
+        "tui.verbs.importing:import_",
+        """
+A surface comes from npz, csv or ply; a folder of safetensors checkpoints becomes a run, through which planes can be
+cut. Checkpoints of another program need --model and --dataset.
+
+Examples:
+  thalweg import landscape.ply
+  thalweg import old/pca.npz --name seed-pca
+  thalweg import checkpoints --model resnet20 --dataset cifar10
+""",
+    ),
+    Command(
+        "estimate surface",
+        "Say what measuring a surface would cost.",
+        "tui.verbs.estimate:estimate_surface",
+        """
+Examples:
+  thalweg estimate surface last --grid 51
+  thalweg estimate surface last --split test --limit 1000
+""",
+    ),
+    Command(
+        "estimate train",
+        "Say what a training would cost.",
+        "tui.verbs.estimate:estimate_train",
+        """
+Examples:
+  thalweg estimate train --preset demo --epochs 100
+""",
+    ),
+    Command(
+        "jobs list",
+        "List jobs: what the daemon does, did and will do.",
+        "tui.verbs.jobs:jobs_list",
+        """
+Examples:
+  thalweg jobs list
+  thalweg jobs list --state running --state queued
+  thalweg jobs list --json
+""",
+    ),
+    Command(
+        "jobs show",
+        "Show one job: what was asked, how far it is, what it gave.",
+        "tui.verbs.jobs:jobs_show",
+        """
+Examples:
+  thalweg jobs show last
+""",
+    ),
+    Command(
+        "jobs watch",
+        "Follow jobs to their end; Ctrl-C leaves them running.",
+        "tui.verbs.jobs:jobs_watch",
+        """
+Examples:
+  thalweg jobs watch
+  thalweg jobs watch 4F2K9A
+""",
+    ),
+    Command(
+        "jobs cancel",
+        "Cancel jobs; what they had stored is kept.",
+        "tui.verbs.jobs:jobs_cancel",
+        """
+Examples:
+  thalweg jobs cancel 4F2K9A
+  thalweg jobs cancel last --when boundary
+""",
+    ),
+    Command(
+        "jobs pause",
+        "Pause jobs at the next step or row.",
+        "tui.verbs.jobs:jobs_pause",
+        """
+Examples:
+  thalweg jobs pause 4F2K9A
+""",
+    ),
+    Command(
+        "jobs resume",
+        "Go on with paused jobs.",
+        "tui.verbs.jobs:jobs_resume",
+        """
+Examples:
+  thalweg jobs resume 4F2K9A
+""",
+    ),
+    Command(
+        "jobs retry",
+        "Queue failed or cancelled jobs again, keeping what they had.",
+        "tui.verbs.jobs:jobs_retry",
+        """
+Examples:
+  thalweg jobs retry 4F2K9A
+""",
+    ),
+    Command(
+        "jobs move",
+        "Change the priority of jobs.",
+        "tui.verbs.jobs:jobs_move",
+        """
+Examples:
+  thalweg jobs move 4F2K9A --priority 10
+""",
+    ),
+    Command(
+        "jobs logs",
+        "Print a job's log.",
+        "tui.verbs.jobs:jobs_logs",
+        """
+Examples:
+  thalweg jobs logs last
+  thalweg jobs logs 4F2K9A --follow
+""",
+    ),
+    Command(
         "runs list",
-        "List the runs of the workspace.",
+        "List the runs.",
         "tui.verbs.listing:runs_list",
         """
 Examples:
@@ -120,8 +267,18 @@ Examples:
 """,
     ),
     Command(
+        "runs delete",
+        "Delete runs and their checkpoints.",
+        "tui.verbs.listing:runs_delete",
+        """
+Examples:
+  thalweg runs delete 4F2K9A
+  thalweg runs delete 4F2K9A 81C2FE --yes
+""",
+    ),
+    Command(
         "planes list",
-        "List the planes of the workspace.",
+        "List the planes.",
         "tui.verbs.listing:planes_list",
         """
 Examples:
@@ -138,8 +295,17 @@ Examples:
 """,
     ),
     Command(
+        "planes delete",
+        "Delete planes.",
+        "tui.verbs.listing:planes_delete",
+        """
+Examples:
+  thalweg planes delete 81c2fe
+""",
+    ),
+    Command(
         "surfaces list",
-        "List the surfaces of the workspace.",
+        "List the surfaces.",
         "tui.verbs.listing:surfaces_list",
         """
 Examples:
@@ -151,12 +317,141 @@ Examples:
         "Show one surface: its lowest point, its grid, its data.",
         "tui.verbs.listing:surfaces_show",
         """
-Takes an id of the workspace or a file.
+Takes an id of the workspace, a name or a file.
 
 Examples:
   thalweg surfaces show last
   thalweg surfaces show pca.npz --json
 """,
+    ),
+    Command(
+        "surfaces delete",
+        "Delete surfaces.",
+        "tui.verbs.listing:surfaces_delete",
+        """
+Examples:
+  thalweg surfaces delete MJXBFF
+""",
+    ),
+    Command(
+        "daemon start",
+        "Start the daemon of the workspace; it stays until it is stopped.",
+        "tui.verbs.daemon:daemon_start",
+        """
+Any command that needs the daemon starts it; this one is for --tcp, and for a start without a job. It survives logout.
+With --tcp it also listens for clients that have a key (`thalweg keys create`).
+
+Examples:
+  thalweg daemon start
+  thalweg daemon start --tcp 5555
+  thalweg daemon start --tcp 5555 --listen 0.0.0.0
+""",
+        there=True,
+    ),
+    Command(
+        "daemon stop",
+        "Stop the daemon; jobs go on when it starts again.",
+        "tui.verbs.daemon:daemon_stop",
+        """
+Examples:
+  thalweg daemon stop
+  thalweg daemon stop --mode finish
+""",
+        there=True,
+    ),
+    Command(
+        "daemon status",
+        "Say where the daemon is and what it does.",
+        "tui.verbs.daemon:daemon_status",
+        """
+Examples:
+  thalweg daemon status
+  thalweg daemon status --json
+""",
+    ),
+    Command(
+        "daemon logs",
+        "Print the end of the daemon's log.",
+        "tui.verbs.daemon:daemon_logs",
+        """
+Examples:
+  thalweg daemon logs
+  thalweg daemon logs --lines 200 --follow
+""",
+        there=True,
+    ),
+    Command(
+        "daemon run",
+        "Run the daemon in the foreground.",
+        "tui.verbs.daemon:daemon_run",
+        """
+Examples:
+  thalweg daemon run --workspace runs
+""",
+        there=True,
+    ),
+    Command(
+        "store verify",
+        "Check the database and the hash of every file.",
+        "tui.verbs.store:store_verify",
+        """
+Examples:
+  thalweg store verify
+""",
+    ),
+    Command(
+        "store backup",
+        "Copy the database into the workspace's backups.",
+        "tui.verbs.store:store_backup",
+        """
+Examples:
+  thalweg store backup
+""",
+    ),
+    Command(
+        "store restore",
+        "Bring the database back from a backup; no daemon may run.",
+        "tui.verbs.store:store_restore",
+        """
+The newest good backup is taken, or the one that is named. Weights and surfaces that are newer than it are taken up
+again; the old database is kept in `quarantine`.
+
+Examples:
+  thalweg store restore
+  thalweg store restore state-20261124T120000.000001.db --yes
+""",
+        there=True,
+    ),
+    Command(
+        "keys create",
+        "Make a key for a client of a daemon that listens on TCP.",
+        "tui.verbs.keys:keys_create",
+        """
+Examples:
+  thalweg keys create laptop
+  thalweg keys create laptop --out laptop.key_secret
+""",
+        there=True,
+    ),
+    Command(
+        "keys list",
+        "List the clients that have a key.",
+        "tui.verbs.keys:keys_list",
+        """
+Examples:
+  thalweg keys list
+""",
+        there=True,
+    ),
+    Command(
+        "keys revoke",
+        "Take a client's key away.",
+        "tui.verbs.keys:keys_revoke",
+        """
+Examples:
+  thalweg keys revoke laptop
+""",
+        there=True,
     ),
     Command(
         "data list",
@@ -167,6 +462,7 @@ Examples:
   thalweg data list
   thalweg data list --data ~/datasets
 """,
+        there=True,
     ),
     Command(
         "data fetch",
@@ -178,6 +474,7 @@ It goes into the folder named by --data, else $THALWEG_DATA, else `data` in the 
 Examples:
   thalweg data fetch cifar10
 """,
+        there=True,
     ),
     Command(
         "doctor",
@@ -188,6 +485,7 @@ Examples:
   thalweg doctor
   thalweg doctor --json
 """,
+        there=True,
     ),
 )
 
@@ -195,5 +493,10 @@ GROUPS = {
     "runs": "Runs: trainings and their checkpoints.",
     "planes": "Planes through weight space.",
     "surfaces": "Measured surfaces.",
+    "jobs": "Jobs of the daemon.",
+    "daemon": "The process that keeps jobs and results.",
     "data": "Data sets.",
+    "estimate": "What a job would cost.",
+    "store": "What is kept: check, copy, bring back.",
+    "keys": "Clients of a daemon that listens on TCP.",
 }

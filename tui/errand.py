@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+
 from protocol.errors import InputError
+from protocol.messages import Event, SurfaceRow
 from protocol.requests import JobInfo, Submitted
 from tui import outcome, progress
 from tui.follow import Follow, OnEvent, title
@@ -29,12 +33,21 @@ class Errand:
 
         Raises InputError or ChildError where it does not end well, Left at Ctrl-C.
         """
+        lowest = math.inf
+
+        def watched(event: Event, arrays: progress.Arrays) -> None:
+            nonlocal lowest
+            if isinstance(event, SurfaceRow) and "loss" in arrays:
+                lowest = min(lowest, float(np.min(arrays["loss"], where=np.isfinite(arrays["loss"]), initial=math.inf)))
+            (on_event or self.show.event)(event, arrays)
+
         self.show.start(heading or title(job))
         try:
-            ended = self._following.until_end(job.job, on_event)
+            ended = self._following.until_end(job.job, watched)
         except InputError as e:
             raise InputError(own_names(e.msg, file), code=e.code, path=e.path) from e
-        self.show.done(outcome.text(self.there.client, ended))
+        gave = outcome.text(self.there.client, ended)
+        self.show.done(f"lowest loss {progress.number_text(lowest)}" if math.isfinite(lowest) else gave)
         if was_there(ended):
             self.show.say(outcome.known(ended))
         return ended

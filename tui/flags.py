@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -56,7 +56,7 @@ HELP: dict[type[Struct], dict[str, str]] = {
         "precision": "Arithmetic; anything but fp32 records how far it deviates.",
         "passes": "`grow` shows the whole surface early from few images, then refines it to the exact mean; a number: "
         "so many sweeps.",
-        "until": "With several passes: stop as soon as no point may still move by more than this (standard error).",
+        "until": "With several passes: stop as soon as no point's standard error is above this, as sem=0.01.",
     },
     Execution: {
         "device": "Device to compute on; by default cuda, else mps, else cpu.",
@@ -87,7 +87,7 @@ def derive(
     for field in msgspec.structs.fields(struct):
         if field.name in set(leave_out) or (chosen is not None and field.name not in chosen):
             continue
-        kind = typed_at_a_terminal(field.type)
+        kind = str if field.name in READ else typed_at_a_terminal(field.type)
         extra: dict[str, Any] = {"help": HELP[struct].get(field.name, ""), "show_default": _default_text(field)}
         if kind == list[str]:
             extra |= {"negative": (), "name": flag_of(field.name)}
@@ -139,9 +139,26 @@ def given(flags: Any) -> dict[str, Any]:
     out = {name: value for name, value in out.items() if value is not None}
     if "model_options" in out:
         out["model_options"] = pairs(out["model_options"], "--model-option")
+    for name in READ.keys() & out.keys():
+        out[name] = READ[name](out[name])
     if "passes" in out and str(out["passes"]).lstrip("-").isdigit():
         out["passes"] = int(out["passes"])
     return out
+
+
+def until(text: str) -> float:
+    """`sem=0.01`, or the number alone."""
+    name, equals, value = text.rpartition("=")
+    try:
+        if equals and name != "sem":
+            raise ValueError
+        return float(value)
+    except ValueError as e:
+        raise InputError(f"--until: expected sem=NUMBER, as sem=0.01; got '{text}'") from e
+
+
+# Fields that are typed in a form of their own.
+READ: dict[str, Callable[[str], Any]] = {"until": until}
 
 
 def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:

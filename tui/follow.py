@@ -25,7 +25,7 @@ from protocol.snapshots import Restored
 from protocol.states import ENDS, STATES
 from tui import progress
 from tui.children import ChildError
-from tui.interrupt import Interrupt, Interrupted
+from tui.interrupt import Interrupt, Left
 from tui.reach import Reach
 from tui.workspace import SHORT
 
@@ -35,10 +35,6 @@ ERROR_S = 0.5  # an error line that the job's own error repeats need not be told
 QUEUED_S = 3.0  # before a person is told why nothing happens
 
 OnEvent = Callable[[Event, progress.Arrays], None]
-
-
-class Left(Interrupted):
-    """Ctrl-C while following: the jobs go on. The sentence says so, and how to stop them."""
 
 
 def title(job: JobInfo) -> str:

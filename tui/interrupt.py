@@ -17,6 +17,10 @@ class Interrupted(Exception):
         self.kept = kept
 
 
+class Left(Interrupted):
+    """The person left the command; its jobs go on. `kept` says so, and how to stop them."""
+
+
 class Interrupt:
     """How often Ctrl-C was pressed, and a file descriptor that becomes readable when it is."""
 

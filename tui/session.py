@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +90,20 @@ class Common:
     def data_folder(self) -> Path | None:
         """The data folder that was typed."""
         return None if self.data is None else self.data.expanduser().absolute()
+
+
+def ask(question: str, yes: bool) -> None:
+    """Ask before something that cannot be undone, on a terminal; anything but y or yes leaves it as it is.
+
+    Where there is no terminal to ask on, `yes` has to be given.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise InputError("--yes: expected it where nobody can be asked: nothing was changed")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError("nothing was changed")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`thalweg runs|planes|surfaces list|show`: what the workspace holds, read from the files' own headers."""
+"""`thalweg runs|planes|surfaces list|show|delete`: what the daemon's store holds."""
 
 from __future__ import annotations
 
@@ -8,176 +8,196 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
-from ulid import ULID
 
 from protocol.errors import InputError
+from protocol.exchange import new_id
 from protocol.files import PlaneMeta, Surface
 from protocol.messages import Recipe
-from tui import progress, session
+from protocol.requests import CheckpointList, PlaneDelete, Request, RunDelete, SurfaceDelete
+from tui import progress, reach, session, things
 from tui.outcome import cosine_text
+from tui.reach import Reach
 from tui.session import Common
 from tui.tables import table, tell
 from tui.verbs.surface import summary, surface_lines
-from tui.workspace import SHORT, Workspace, about, looks_like_file
+from tui.workspace import SHORT, looks_like_file
 
-DAMAGED = "damaged"
+Limit = Annotated[int, Parameter(help="How many of the newest.")]
+Run = Annotated[str, Parameter(help="Run: its id, the last characters of it, its name, or `last`.")]
+Plane = Annotated[str, Parameter(help="Plane: its id, the last characters of it, its name, or `last`.")]
+Things = Annotated[
+    list[str], Parameter(negative=(), help="Ids, the last characters of them, names, or `last`; one or more.")
+]
+Yes = Annotated[bool, Parameter(negative=(), show_default=False, help="Do not ask.")]
 
 
-def when(identifier: str) -> str:
-    """The minute at which a ULID was made, local time."""
-    try:
-        return ULID.from_str(identifier[:26]).datetime.astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return "-"
+def records(common: Common, what: str, limit: int) -> list[dict[str, Any]]:
+    """Records of runs, planes or surfaces, newest last; none where the workspace is not there yet."""
+    if limit < 1:
+        raise InputError(f"--limit: expected at least 1, got {limit}")
+    with reach.maybe(common) as there:
+        found = [] if there is None else list(things.newest(there.client, what, limit))
+    return found[::-1]
+
+
+def delete(common: Common | None, what: str, typed: list[str], yes: bool, kind: type[Request]) -> None:
+    """Delete things: all are found, and a person on a terminal is asked, before the first one goes."""
+    common = session.common(common)
+    with reach.daemon(common) as there:
+        found = {r["id"]: r for r in (things.thing(there.client, what, t) for t in typed)}
+        shown = ", ".join(short(r) for r in found.values())
+        session.ask(f"delete {what}{'s' if len(found) > 1 else ''} {shown} and the files?", yes)
+        for id, record in found.items():
+            there.client.request(kind(id=new_id(), **{what: id}))
+            if common.json:
+                progress.print_json({"t": "result", "deleted": what, "id": id})
+            else:
+                print(f"{what} {short(record)} is deleted")
+
+
+def short(record: dict[str, Any]) -> str:
+    """The end of an id (a plane's hash), and the name."""
+    name = f" '{record['name']}'" if record.get("name") else ""
+    return f"{record.get('hash', record['id'])[-SHORT:]}{name}"
 
 
 # ---------------------------------------------------------------- runs
 
 
-def runs_list(*, common: Common | None = None) -> None:
+def runs_list(*, limit: Limit = 50, common: Common | None = None) -> None:
     """List the runs, newest last."""
     common = session.common(common)
-    place = common.place()
-    rows = [run_row(place, run) for run in place.run_ids()]
+    rows = records(common, "run", limit)
     if common.json:
         for row in rows:
             progress.print_json(row)
         return
+    named = any(row["name"] for row in rows)
     table(
-        ("run", "made", "model", "data", "epochs", "test loss", "test accuracy", "checkpoints"),
+        ("run", "made", "model", "data", "epochs", "test loss", "test accuracy", "checkpoints", *(["name"] * named)),
         [
             (
-                row["run"][-SHORT:],
-                when(row["run"]),
-                row["model"],
-                row["dataset"],
-                f"{row['epoch']:g}/{row['epochs']}" if row["epochs"] else "-",
+                row["id"][-SHORT:],
+                when(row["created"]),
+                row["recipe"]["model"],
+                row["recipe"]["dataset"],
+                f"{row['epochs_done']}/{row['recipe']['epochs']}",
                 number(row["metrics"].get("test_loss")),
                 percent(row["metrics"].get("test_accuracy")),
                 str(row["checkpoints"]),
+                *([row["name"] or "-"] * named),
             )
             for row in rows
         ],
-        empty=f"no run in {place.root}: train one with `thalweg train --preset demo`",
+        empty="no run yet: train one with `thalweg train --preset demo`",
     )
 
 
-def run_row(place: Workspace, run: str) -> dict[str, Any]:
-    """What the newest checkpoint of a run says."""
-    files = place.checkpoints(run)
-    row: dict[str, Any] = {"run": run, "model": "-", "dataset": "-", "epoch": 0.0, "epochs": 0, "step": 0}
-    row |= {"metrics": {}, "checkpoints": len(files)}
-    if files:
-        try:
-            said = about(files[-1])
-        except InputError:
-            return {**row, "model": DAMAGED}
-        recipe = said.get("recipe", {})
-        row |= {"model": recipe.get("model", "-"), "dataset": recipe.get("dataset", "-")}
-        row |= {"epochs": recipe.get("epochs", 0), "epoch": said.get("epoch", 0.0), "step": said.get("step", 0)}
-        row["metrics"] = said.get("metrics", {})
-    return row
-
-
-def runs_show(
-    run: Annotated[str, Parameter(help="Run: its id, the last characters of it, or `last`.")],
-    /,
-    *,
-    common: Common | None = None,
-) -> None:
+def runs_show(run: Run, /, *, common: Common | None = None) -> None:
     """Show one run."""
     common = session.common(common)
-    place = common.place()
-    run = place.run(run)
-    said = [about(file) for file in place.checkpoints(run)]
-    recipe = said[-1].get("recipe", {}) if said else {}
-    folder = place.root / "runs" / run
-    if common.json:
-        progress.print_json({"run": run, "folder": str(folder), "recipe": recipe, "checkpoints": said})
-        return
-    print(f"run {run}, made {when(run)}\n  {folder}\n")
-    defaults = msgspec.to_builtins(Recipe())
-    for name, value in recipe.items():
-        if value not in (None, {}):
-            print(
-                f"  {name.replace('_', ' '):<17}{value}{'' if value == defaults.get(name) else '  (not the default)'}"
-            )
-    print()
-    table(
-        ("step", "epoch", "train loss", "train accuracy", "test loss", "test accuracy"),
-        [
-            (
-                str(s.get("step", "-")),
-                f"{s.get('epoch', 0):g}",
-                number(s.get("metrics", {}).get("train_loss")),
-                percent(s.get("metrics", {}).get("train_accuracy")),
-                number(s.get("metrics", {}).get("test_loss")),
-                percent(s.get("metrics", {}).get("test_accuracy")),
-            )
-            for s in said
-        ],
-        empty="no checkpoint",
-    )
+    with reach.daemon(common) as there:
+        item = things.thing(there.client, "run", run)
+        saved = checkpoints(there, item["id"])
+        if common.json:
+            progress.print_json({**item, "checkpoint_files": saved})
+            return
+        folder = "" if there.root is None else f"\n  {there.root / 'runs' / item['id']}"
+        print(f"run {item['id']}{named(item)}, made {when(item['created'])}{folder}\n")
+        defaults = msgspec.to_builtins(Recipe())
+        for name, value in item["recipe"].items():
+            if value not in (None, {}):
+                other = "" if value == defaults.get(name) else "  (not the default)"
+                print(f"  {name.replace('_', ' '):<17}{value}{other}")
+        print()
+        metrics = {e["step"]: e["metrics"] for e in item.get("epochs", ())}
+        table(
+            ("step", "epoch", "train loss", "train accuracy", "test loss", "test accuracy"),
+            [
+                (
+                    str(s["step"]),
+                    f"{s['epoch']:g}" + (" (file missing)" if s.get("missing") else ""),
+                    *(
+                        form(metrics.get(s["step"], {}).get(name))
+                        for name, form in (
+                            ("train_loss", number),
+                            ("train_accuracy", percent),
+                            ("test_loss", number),
+                            ("test_accuracy", percent),
+                        )
+                    ),
+                )
+                for s in saved
+            ],
+            empty="no checkpoint",
+        )
+
+
+def checkpoints(there: Reach, run: str) -> list[dict[str, Any]]:
+    """All checkpoints of a run, first to last."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = there.client.request(CheckpointList(id=new_id(), run=run, limit=200, cursor=cursor))
+        found += page.items
+        cursor = page.next
+        if cursor is None:
+            return found
+
+
+def runs_delete(runs: Things, /, *, yes: Yes = False, common: Common | None = None) -> None:
+    """Delete runs and their checkpoints."""
+    delete(common, "run", runs, yes, RunDelete)
 
 
 # ---------------------------------------------------------------- planes
 
 
-def planes_list(*, common: Common | None = None) -> None:
+def planes_list(*, limit: Limit = 50, common: Common | None = None) -> None:
     """List the planes, newest last."""
     common = session.common(common)
-    place = common.place()
-    rows = [(plane, plane_meta(place, plane)) for plane in place.plane_ids()]
+    rows = records(common, "plane", limit)
     if common.json:
-        for plane, meta in rows:
-            progress.print_json({"plane": plane, "meta": meta})
+        for row in rows:
+            progress.print_json(row)
         return
+    named = any(row["name"] for row in rows)
+    metas = [msgspec.convert(row["meta"], PlaneMeta) for row in rows]
     table(
-        ("plane", "made", "kind", "explains", "cosine", "through"),
+        ("plane", "made", "kind", "explains", "cosine", "through", *(["name"] * named)),
         [
             (
-                plane[-SHORT:],
-                file_time(place.plane_file(plane)),
-                DAMAGED if meta is None else meta.kind or "-",
-                percent(
-                    None if meta is None or not meta.explained_variance_ratio else sum(meta.explained_variance_ratio)
-                ),
-                "-" if meta is None or meta.cosine is None else cosine_text(meta.cosine),
-                "-" if meta is None else short_origin(meta.origin),
+                row["hash"][-SHORT:],
+                when(row["created"]),
+                meta.kind or "-",
+                percent(sum(meta.explained_variance_ratio) if meta.explained_variance_ratio else None),
+                "-" if meta.cosine is None else cosine_text(meta.cosine),
+                "file missing" if row.get("missing") else short_origin(meta.origin),
+                *([row["name"] or "-"] * named),
             )
-            for plane, meta in rows
+            for row, meta in zip(rows, metas)
         ],
-        empty=f"no plane in {place.root}: cut one with `thalweg plane --run last --direction pca`",
+        empty="no plane yet: cut one with `thalweg plane --run last --direction pca`",
     )
 
 
-def plane_meta(place: Workspace, plane: str) -> PlaneMeta | None:
-    """How a plane was made, as its file says; None where the file is damaged."""
-    try:
-        said = about(place.plane_file(plane))
-        return msgspec.convert(said.get("plane"), PlaneMeta)
-    except (InputError, msgspec.ValidationError):
-        return None
-
-
-def planes_show(
-    plane: Annotated[str, Parameter(help="Plane: its id, the last characters of it, or `last`.")],
-    /,
-    *,
-    common: Common | None = None,
-) -> None:
+def planes_show(plane: Plane, /, *, common: Common | None = None) -> None:
     """Show one plane."""
     common = session.common(common)
-    place = common.place()
-    plane = place.plane(plane)
-    about(place.plane_file(plane))
-    meta = plane_meta(place, plane)
-    if meta is None:
-        raise InputError(f"{place.plane_file(plane)}: does not say how it was made: cut it again", code="integrity")
-    if common.json:
-        progress.print_json({"plane": plane, "file": str(place.plane_file(plane)), "meta": meta})
-        return
-    tell([f"plane {plane}", f"  {place.plane_file(plane)}", *(f"  {line}" for line in plane_lines(meta))])
+    with reach.daemon(common) as there:
+        item = things.thing(there.client, "plane", plane)
+        meta = msgspec.convert(item["meta"], PlaneMeta)
+        if common.json:
+            progress.print_json({**item, "plane": item["hash"]})
+            return
+        file = [] if there.root is None else [f"  {there.root / item['file']}"]
+        made = f"plane {item['hash']}{named(item)}, made {when(item['created'])}"
+        tell([made, *file, *(f"  {line}" for line in plane_lines(meta))])
+
+
+def planes_delete(planes: Things, /, *, yes: Yes = False, common: Common | None = None) -> None:
+    """Delete planes."""
+    delete(common, "plane", planes, yes, PlaneDelete)
 
 
 def plane_lines(meta: PlaneMeta) -> list[str]:
@@ -205,62 +225,105 @@ def explained_text(meta: PlaneMeta) -> str:
 # ---------------------------------------------------------------- surfaces
 
 
-def surfaces_list(*, common: Common | None = None) -> None:
+def surfaces_list(*, limit: Limit = 50, common: Common | None = None) -> None:
     """List the surfaces of the workspace, newest last."""
     common = session.common(common)
-    place = common.place()
-    rows: list[tuple[str, Surface | None, dict[str, Any]]] = []
-    for name in place.surface_ids():
-        try:
-            loaded = Surface.load(place.surface_file(name))
-            rows.append((name, loaded, summary(loaded)))
-        except InputError:
-            rows.append((name, None, {}))
+    rows = records(common, "surface", limit)
     if common.json:
-        for name, surface, said in rows:
-            meta = None if surface is None else surface.meta
-            progress.print_json({"surface": name, "meta": meta, **said})
+        for row in rows:
+            progress.print_json(row)
         return
+    named = any(row["name"] for row in rows)
+    root = None if common.elsewhere else common.place().root
     table(
-        ("surface", "made", "plane", "model", "data", "points", "lowest loss"),
+        ("surface", "made", "plane", "model", "data", "points", "lowest loss", *(["name"] * named)),
         [
             (
-                name[-SHORT:] if "." not in name else name[20:],
-                when(name),
-                DAMAGED if surface is None else f"{surface.meta.plane.kind} {surface.meta.plane.hash[-SHORT:]}",
-                "-" if surface is None else surface.meta.model or "-",
-                "-" if surface is None else f"{surface.meta.data} {surface.meta.split}",
-                "-" if surface is None else f"{surface.shape[1]}x{surface.shape[0]}",
-                number((said.get("minimum") or {}).get("loss")),
+                row["id"][-SHORT:],
+                when(row["created"]),
+                f"{row['meta']['plane']['kind']} {row['meta']['plane']['hash'][-SHORT:]}".strip() or "-",
+                row["meta"]["model"] or "-",
+                f"{row['meta']['data']} {row['meta']['split']}".strip() or "-",
+                f"{row['width']}x{row['height']}",
+                lowest(row, root),
+                *([row["name"] or "-"] * named),
             )
-            for name, surface, said in rows
+            for row in rows
         ],
-        empty=f"no surface in {place.root}: measure one with `thalweg surface last`",
+        empty="no surface yet: measure one with `thalweg surface last`",
     )
 
 
+def lowest(row: dict[str, Any], root: Path | None) -> str:
+    """The lowest loss of a surface whose file is on this machine; else what there is to say instead."""
+    if row.get("missing"):
+        return "file missing"
+    if not row.get("file"):
+        return "unfinished"
+    if root is None:
+        return "-"
+    try:
+        return number((summary(Surface.load(root / row["file"])).get("minimum") or {}).get("loss"))
+    except InputError:
+        return "damaged"
+
+
 def surfaces_show(
-    surface: Annotated[str, Parameter(help="Surface: a file (.npz), an id, the last characters of it, or `last`.")],
+    surface: Annotated[
+        str, Parameter(help="Surface: a file (.npz), an id, the last characters of it, its name, or `last`.")
+    ],
     /,
     *,
     common: Common | None = None,
 ) -> None:
     """Show one surface."""
     common = session.common(common)
-    place = common.place()
-    file = Path(surface).expanduser() if looks_like_file(surface) else place.surface_file(place.surface(surface))
-    loaded = Surface.load(file)
+    if looks_like_file(surface):
+        file: Path | None = Path(surface).expanduser()
+        loaded, record = Surface.load(Path(surface).expanduser()), {}
+    else:
+        with reach.daemon(common) as there:
+            record = things.thing(there.client, "surface", surface)
+            if not record.get("file"):
+                job = (record.get("job") or "")[-SHORT:]
+                raise InputError(
+                    f"surface {record['id'][-SHORT:]}: it is not finished; see: {there.hint(f'jobs show {job}')}",
+                    code="wrong_state",
+                )
+            loaded = things.surface(there.client, record["id"])
+            file = None if there.root is None else there.root / record["file"]
     if common.json:
-        progress.print_json({"file": str(file), "meta": loaded.meta, **summary(loaded)})
+        where = None if file is None else str(file)
+        progress.print_json({"file": where, "meta": loaded.meta, "critical": record.get("critical"), **summary(loaded)})
         return
     meta = loaded.meta
     said = [*surface_lines(loaded), *plane_lines(meta.plane)]
-    tell([f"surface {meta.id or file.name}", f"  {file}", *(f"  {line}" for line in said)])
+    shown = [] if file is None else [f"  {file}"]
+    name = meta.id or (file.name if file else "")
+    tell([f"surface {name}{named(record)}", *shown, *(f"  {line}" for line in said)])
     took = "" if meta.seconds is None else f", measured in {progress.seconds_text(meta.seconds)}"
     print(f"  {meta.model or 'unknown model'}, batch norm {meta.batch_norm}, {meta.precision}{took}")
 
 
+def surfaces_delete(surfaces: Things, /, *, yes: Yes = False, common: Common | None = None) -> None:
+    """Delete surfaces."""
+    delete(common, "surface", surfaces, yes, SurfaceDelete)
+
+
 # ---------------------------------------------------------------- words
+
+
+def named(record: dict[str, Any]) -> str:
+    """The name of a thing that has one, in quotes."""
+    return f" '{record['name']}'" if record.get("name") else ""
+
+
+def when(stamp: str) -> str:
+    """A time of the store as local time, to the minute."""
+    try:
+        return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return "-"
 
 
 def number(value: Any) -> str:
@@ -271,11 +334,6 @@ def number(value: Any) -> str:
 def percent(value: Any) -> str:
     """`81.2 %`, or a dash."""
     return "-" if value is None else f"{100 * float(value):.1f} %"
-
-
-def file_time(file: Path) -> str:
-    """The minute at which a file was written, local time."""
-    return datetime.fromtimestamp(file.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
 
 
 def short_origin(origin: str) -> str:
