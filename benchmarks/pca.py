@@ -68,7 +68,7 @@ def main() -> None:
             weight += 0.02 * drift + 0.01 * torch.randn(side, side, generator=generator)
             write_tensors(folder / f"step-{k:08d}.safetensors", {"weight": weight}, {"step": k, "epoch": float(k)})
         print(
-            f"{side * side / 1e6:.1f} million parameters: one float32 vector is {vector:.0f} MiB, three {3 * vector:.0f}"
+            f"{side * side / 1e6:.1f} million parameters: a float32 vector is {vector:.0f} MiB, three {3 * vector:.0f}"
         )
         print(f"{'checkpoints':>11} {'method':10} {'seconds':>8} {'MiB above the model':>20}")
         for n in args.checkpoints:
