@@ -31,7 +31,7 @@ from compute.tensorfile import resume_file as resume_file
 from compute.tensorfile import step_file as step_file
 from compute.tensorfile import steps_of as steps_of
 from protocol.errors import InputError
-from protocol.files import sync_folder
+from protocol.files import no_room, sync_folder
 from protocol.messages import Recipe
 
 KEEP_RESUME = 2
@@ -106,8 +106,10 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
         sync_folder(file.parent)
     except (OSError, SafetensorError) as e:
         why = getattr(e, "strerror", None) or e
+        full = no_room(e) or "No space left" in str(e)  # safetensors has the system's words alone
         raise InputError(
-            f"{file}: cannot write it ({why}): free some space or choose another folder", code="unavailable"
+            f"{file}: cannot write it ({why}): free some space or choose another folder",
+            code="no_space" if full else "unavailable",
         ) from e
     finally:
         with suppress(OSError):  # it is gone, renamed, or its folder never was

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
 import os
 import secrets
@@ -23,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.errors import InputError
+from protocol.errors import Code, InputError
 
 PATH_DTYPE: Final = np.dtype(
     [("step", "<i8")]
@@ -234,10 +235,16 @@ def replacing(file: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         sync_folder(target.parent)
     except OSError as e:
         tmp.unlink(missing_ok=True)
-        raise InputError(f"{target}: cannot write it ({e.strerror})", code="unavailable") from e
+        code: Code = "no_space" if no_room(e) else "unavailable"
+        raise InputError(f"{target}: cannot write it ({e.strerror})", code=code) from e
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
+
+
+def no_room(e: BaseException) -> bool:
+    """Whether an error means that the disk, or what one may use of it, is full."""
+    return isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync_folder(folder: Path) -> None:

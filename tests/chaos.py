@@ -69,11 +69,14 @@ def outcome(client: Client, folder: Path, jobs: list[str]) -> Outcome:
     assert train is not None
     assert surface is not None
     sealed = Surface.load(folder / "surfaces" / f"{surface.surface}.npz")
-    weights = TensorFile(sorted((folder / "runs" / (train.run or "")).glob("step-*.safetensors"))[-1])
-    return Outcome(
-        {name: np.ascontiguousarray(getattr(sealed, name)).tobytes() for name in ARRAYS},
-        {name: weights.array(name).tobytes() for name in weights.entries},
-    )
+    arrays = {name: np.ascontiguousarray(getattr(sealed, name)).tobytes() for name in ARRAYS}
+    return Outcome(arrays, weights(folder, train.run or ""))
+
+
+def weights(folder: Path, run: str) -> dict[str, bytes]:
+    """The weights of a run's last checkpoint, by name."""
+    last = TensorFile(sorted((folder / "runs" / run).glob("step-*.safetensors"))[-1])
+    return {name: last.array(name).tobytes() for name in last.entries}
 
 
 def undisturbed(folder: Path) -> Outcome:

@@ -360,6 +360,11 @@ def told(client: Client, topic: str) -> list[Any]:
 
 
 def frozen(pid: int) -> None:
-    """SIGSTOP, and wait until it has stopped."""
+    """SIGSTOP, and wait until each of its threads has stopped."""
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop", 5, 0.001)
+
+    def stopped() -> bool:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        return all((t / "stat").read_text().rpartition(")")[2].split()[0] == "T" for t in tasks)
+
+    until(stopped, "the stop", 5, 0.0005)

@@ -161,7 +161,8 @@ class Worker:
         width, same, pause = len(axes["alpha"]), self.how.get("constant", False), self.how.get("row_s", 0.0)
         while True:
             while not self.leases:
-                self.obey(0.05)
+                self.socket.poll(1000)
+                self.obey()
             lease = self.leases.popleft()
             if not lease.rows:
                 return Done()
