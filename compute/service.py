@@ -392,7 +392,7 @@ class Service:
             case WorkerRestart():
                 self._restart(worker, active, message)
             case WorkerProgress():
-                self._progress(active, message.done, message.total, message.note)
+                self._progress(active, message)
             case WorkerEpoch():
                 self._epoch(active, message)
             case WorkerCheckpoint():
@@ -588,15 +588,14 @@ class Service:
         self._log(active.job, "warning", f"out of memory: pass {message.pass_} begins again with half the batch")
         self.commit(outcome, also=drop, then=lambda: self._lease(worker, active))
 
-    def _progress(self, active: Active, done: int, total: int, note: str) -> None:
+    def _progress(self, active: Active, message: WorkerProgress) -> None:
         if active.sheet is None:
-            active.pace.total = float(total)
-            active.pace.mark(float(done), self.clock())
-        self._tell_progress(active, done, total, note)
+            active.pace.total = float(message.total)
+            active.pace.mark(float(message.done), self.clock())
+        self._tell_progress(active, message.done, message.total, message.note)
         job = self.table.jobs[active.job]
-        if active.kind == "train" and note.startswith("loss ") and job.run:
-            step = RunStep(run=job.run, step=done, loss=float(note.removeprefix("loss ")))
-            self.post.publish(f"run/{job.run}/", step)
+        if message.loss is not None and job.run:
+            self.post.publish(f"run/{job.run}/", RunStep(run=job.run, step=message.done, loss=message.loss))
 
     def _tell_progress(self, active: Active, done: int, total: int, note: str = "") -> None:
         if active.job not in self.table.jobs:

@@ -159,12 +159,12 @@ class Worker:
                 case _:
                     pass  # of a job that has ended here
 
-    def progress(self, job: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, job: str, done: int, total: int, note: str = "", loss: float | None = None) -> None:
         """Tell how far the job is, unless that was told a moment ago."""
         now = time.monotonic()
         if now - self._told >= PROGRESS_S or done == total:
             self._told = now
-            self.send(WorkerProgress(job=job, done=done, total=total, note=note))
+            self.send(WorkerProgress(job=job, done=done, total=total, note=note, loss=loss))
 
     def _do(self, job: WorkerJob) -> None:
 
@@ -230,8 +230,8 @@ class Worker:
                     case StepDone():
                         now = time.monotonic()
                         if now - self._told >= PROGRESS_S or event.step == event.total:
-                            note = f"loss {float(event.loss):.4g}"
-                            self.progress(job.job, event.step, event.total, note)
+                            loss = float(event.loss)
+                            self.progress(job.job, event.step, event.total, f"loss {loss:.4g}", loss)
                     case EpochDone():
                         self.send(
                             WorkerEpoch(

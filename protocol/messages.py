@@ -195,6 +195,7 @@ class WorkerProgress(Message, frozen=True, kw_only=True, tag="wrk.progress"):
     done: int
     total: int
     note: str = ""
+    loss: float | None = None  # of a training's last step
 
 
 class WorkerPath(Message, frozen=True, kw_only=True, tag="wrk.path"):

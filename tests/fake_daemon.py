@@ -6,6 +6,7 @@ error for the next requests of a type), `behaviour` (a function in place of an a
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -186,7 +187,8 @@ class FakeDaemon:
                 reply = Ok(id=request.id, result=msgspec.to_builtins(result))
             except InputError as e:
                 reply, out = Err(id=request.id, code=e.code, msg=e.msg, path=e.path), None
-        self.cmd.send_multipart([peer, *codec.encode(reply, out)])
+        with contextlib.suppress(zmq.ZMQError):  # the client has closed meanwhile
+            self.cmd.send_multipart([peer, *codec.encode(reply, out)])
 
     def _result(self, request: Any, arrays: Any) -> tuple[msgspec.Struct, codec.Arrays | None]:
         if type(request) in self.behaviour:
