@@ -206,9 +206,9 @@ class AsyncClient:
         while True:
             match wires.happened(await self._monitor.recv_multipart()):
                 case "connected":
-                    self._exchange.connected = True
+                    self._exchange.reached(time.monotonic())
                 case "disconnected":
-                    self._exchange.disconnected(time.monotonic())
+                    self._exchange.disconnected()
                 case "refused":
                     self._settle(self._exchange.refuse_all(wires.refused(self.address.cmd)))
             self._woken.set()

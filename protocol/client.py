@@ -197,9 +197,9 @@ class Client:
         while (frames := _receive(self._monitor)) is not None:
             match wires.happened(frames):
                 case "connected":
-                    self._exchange.connected = True
+                    self._exchange.reached(now)
                 case "disconnected":
-                    self._exchange.disconnected(now)
+                    self._exchange.disconnected()
                 case "refused":
                     answers += self._exchange.refuse_all(wires.refused(self.address.cmd))
         for answer in answers + self._exchange.expired(now):

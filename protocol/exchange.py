@@ -82,6 +82,7 @@ class Exchange:
     def __init__(self, endpoint: str = "") -> None:
         self.endpoint = endpoint
         self.connected = False
+        self._lost = False  # a connection that was there is gone and not yet back
         self.limits = Limits(header=codec.MAX_HEADER, frame=codec.MAX_FRAME, buffers=codec.MAX_BUFFERS, piece=0, page=0)
         self._open: dict[str, _Pending] = {}
 
@@ -108,7 +109,12 @@ class Exchange:
             )
 
     def outgoing(self, now: float) -> list[tuple[str, list[bytes]]]:
-        """(id, frames) to send now, oldest first. Say `sent` of each that was."""
+        """(id, frames) to send now, oldest first. Say `sent` of each that was.
+
+        Nothing while the connection is away: what is written to a socket at that moment may go down with the old one.
+        """
+        if self._lost:
+            return []
         return [(i, p.frames) for i, p in self._open.items() if p.due is not None and p.due <= now]
 
     def sent(self, id: str) -> None:
@@ -116,12 +122,16 @@ class Exchange:
         if id in self._open:
             self._open[id].due = None
 
-    def disconnected(self, now: float) -> None:
-        """The connection was lost, and with it maybe requests or replies: all open ones go out again."""
-        self.connected = False
-        for pending in self._open.values():
+    def disconnected(self) -> None:
+        """The connection was lost, and with it maybe requests or replies."""
+        self.connected, self._lost = False, True
+
+    def reached(self, now: float) -> None:
+        """A connection is there. After one that was lost, all open requests go out again."""
+        for pending in self._open.values() if self._lost else ():
             if pending.due is None:
                 pending.due = now
+        self.connected, self._lost = True, False
 
     def received(self, frames: list[bytes], now: float) -> Answer | None:
         """The answer in these frames. None for a reply to nothing that is open, or to what will be tried again."""
