@@ -47,9 +47,10 @@ class Errand:
         except InputError as e:
             raise InputError(own_names(e.msg, file), code=e.code, path=e.path) from e
         gave = outcome.text(self.there.client, ended)
-        self.show.done(f"lowest loss {progress.number_text(lowest)}" if math.isfinite(lowest) else gave)
         if was_there(ended):
-            self.show.say(outcome.known(ended))
+            self.show.done(outcome.known(ended))
+        else:
+            self.show.done(f"lowest loss {progress.number_text(lowest)}" if math.isfinite(lowest) else gave)
         return ended
 
 

@@ -62,9 +62,9 @@ def known(job: JobInfo) -> str:
     if job.result is not None:
         for what in ("surface", "plane", "run"):
             if getattr(job.result, what):
-                thing = f": {what} {getattr(job.result, what)[-SHORT:]} has the answer"
+                thing = f": {what} {getattr(job.result, what)[-SHORT:]}"
                 break
-    return f"already {DID.get(job.kind, 'done')}{thing} (--on-conflict new does it again)"
+    return f"already {DID.get(job.kind, 'done')}{thing}"
 
 
 def diverged(metrics: dict[str, float]) -> str | None:

@@ -111,7 +111,7 @@ def summary_lines(said: dict[str, Any]) -> list[str]:
     lines = []
     for where, words in (("interior", "inside"), ("rim", "on the border or beside a hole")):
         n = said.get(where, {})
-        lines.append(f"{words}: " + ", ".join(f"{n.get(k, 0)} {k}" for k in ("minima", "saddles", "maxima")))
+        lines.append(f"{words}: " + ", ".join(f"{k} {n.get(k, 0)}" for k in ("minima", "saddles", "maxima")))
     value = float(said.get("threshold_value", 0.0))
     share = f"{100 * value:.3g} % of the loss" if said.get("relative") else f"{value:.3g} in units of the loss"
     pairs = f"hidden: {said.get('hidden_pairs', 0)} pairs of less persistence than {share} ({said.get('threshold')})"

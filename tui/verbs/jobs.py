@@ -141,7 +141,8 @@ def job_lines(job: JobInfo, there: Reach) -> list[str]:
     result = job.result
     for what in ("run", "plane", "surface"):
         if result is not None and getattr(result, what):
-            lines.append(f"  gave {what} {getattr(result, what)[-SHORT:]}: {there.hint(f'{what}s show last')}")
+            short = getattr(result, what)[-SHORT:]
+            lines.append(f"  gave {what} {short}: {there.hint(f'{what}s show {short}')}")
     lines += ["", *spec_lines(job.spec)]
     return lines
 

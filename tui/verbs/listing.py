@@ -202,6 +202,8 @@ def planes_delete(planes: Things, /, *, yes: Yes = False, common: Common | None 
 
 def plane_lines(meta: PlaneMeta) -> list[str]:
     """What a plane is, as sentences for a person."""
+    if not meta.kind:
+        return ["a plane of which nothing is known"]
     lines = [f"{meta.kind} plane through {meta.origin or 'the trained weights'}"]
     if meta.options:
         lines.append("options: " + ", ".join(f"{k} {v}" for k, v in meta.options.items()))

@@ -277,9 +277,8 @@ def surface_lines(surface: Surface) -> list[str]:
     said = summary(surface)
     h, w = said["shape"]
     meta = surface.meta
-    what = f"{w} x {h} points, each over {meta.samples} images" + (
-        f" of {meta.data} ({meta.split})" if meta.data else ""
-    )
+    images = f", each over {meta.samples} images" if meta.samples else ""
+    what = f"{w} x {h} points{images}" + (f" of {meta.data} ({meta.split})" if meta.data else "")
     lines = [what]
     if said["minimum"]:
         low = said["minimum"]
