@@ -75,7 +75,7 @@ from protocol.messages import (
 from protocol.pace import Pace
 from protocol.sheet import Sheet
 
-AHEAD = 3  # rows leased to a worker at once, so that it never waits for a commit
+AHEAD, AHEAD_S, MOST_AHEAD = 3, 0.05, 64  # rows leased at once: so many, or as long as this takes, at most so many
 ROW_DEATHS = 3  # workers that may die over one row before the surface goes on without it
 PROGRESS_S = 0.2
 ROOM_BYTES = 64 * 1024 * 1024  # free space at which jobs that were held for want of it go on
@@ -108,6 +108,7 @@ class Active:
     sheet: Sheet | None = None
     surface: str = ""
     leased: list[tuple[int, int]] = field(default_factory=list)  # oldest first: the one in work
+    ahead: int = AHEAD  # rows it may have, so that it never waits for a commit
     ended: bool = False  # the lease without rows is sent
     sealing: bool = False
     told: float = 0.0
@@ -512,7 +513,7 @@ class Service:
         sheet = active.sheet
         if sheet is None or worker.peer is None or worker.job != active.job:
             return
-        while len(active.leased) < AHEAD and (row := sheet.next()) is not None:
+        while len(active.leased) < active.ahead and (row := sheet.next()) is not None:
             active.leased.append(row)
             self.post.to_worker(worker.peer, WorkerLease(job=active.job, rows=(row[0],), pass_=row[1]))
         if sheet.complete and not active.ended:
@@ -540,14 +541,18 @@ class Service:
                 self._advanced(active)
                 event = SurfaceRow(seq=seq, surface=active.surface, i=message.i, pass_=message.pass_, n=seen)
                 self._publish([(f"surface/{active.surface}/", event, shown)])
-            active.pace.mark(sheet.weight_done, self.clock())
-            self._tell_progress(active, sheet.rows_done, sheet.rows_total)
+            rows = sheet.rows_done
+            if self._is_due(active, rows, sheet.rows_total):
+                active.pace.mark(sheet.weight_done, self.clock())
+                a_second = (active.pace.rate or 0.0) * sheet.rows_total
+                active.ahead = min(MOST_AHEAD, max(AHEAD, int(AHEAD_S * a_second)))
+            self._tell_progress(active, rows, sheet.rows_total)
             self._lease(worker, active)
 
         self.store.write(put, stored)
 
     def _advanced(self, active: Active) -> None:
-        if active.job in self.table.jobs:
+        if active.job in self.table.jobs and self.table.jobs[active.job].tries:
             self.table = jobs.advanced(self.table, active.job)
 
     def _hold(self, active: Active, error: Exception) -> None:
@@ -597,12 +602,16 @@ class Service:
         if message.loss is not None and job.run:
             self.post.publish(f"run/{job.run}/", RunStep(run=job.run, step=message.done, loss=message.loss))
 
+    def _is_due(self, active: Active, done: int, total: int) -> bool:
+        """Whether progress is told now."""
+        return self.clock() - active.told >= PROGRESS_S or done == total
+
     def _tell_progress(self, active: Active, done: int, total: int, note: str = "") -> None:
         if active.job not in self.table.jobs:
             return
         self.table = jobs.progressed(self.table, active.job, done, total)
         now = self.clock()
-        if now - active.told >= PROGRESS_S or done == total:
+        if self._is_due(active, done, total):
             active.told = now
             eta = active.pace.eta_s
             if eta is None and active.measured is not None:
