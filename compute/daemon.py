@@ -223,7 +223,7 @@ class Daemon:
         try:
             do()
         except Exception:
-            self.service._log(None, "error", f"{what}: {traceback.format_exc()}")
+            self.service.log(None, "error", f"{what}: {traceback.format_exc()}")
 
     def _requests(self, made: zmq.Socket[bytes]) -> None:
         for _ in range(FAIR):

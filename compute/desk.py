@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compute import answers, estimates, jobs, lookup, references
+from compute.active import utc
 from compute.answers import info
-from compute.service import Service, utc
+from compute.service import Service
 from compute.store import ENDS, JobRecord, Tables
 from compute.store.restore import verify
 from protocol import codec, requests
@@ -87,7 +88,7 @@ class Desk:
             after = BUSY_S if e.code == "busy" else None
             answer(self._err(request.id if request else _id(frames), e, after))
         except Exception as e:
-            self.service._log(None, "error", f"request {type(request).__name__}: {type(e).__name__}: {e}")
+            self.service.log(None, "error", f"request {type(request).__name__}: {type(e).__name__}: {e}")
             answer(
                 self._err(
                     request.id if request else None, InputError("daemon: internal error, see its log", code="internal")
@@ -181,7 +182,7 @@ class Desk:
     def _failed(self, request: Request, error: Exception | None) -> list[bytes]:
         if isinstance(error, InputError):
             return self._err(request.id, error, BUSY_S if error.code == "no_space" else None)
-        self.service._log(None, "error", f"{type(request).__name__}: {type(error).__name__}: {error}")
+        self.service.log(None, "error", f"{type(request).__name__}: {type(error).__name__}: {error}")
         return self._err(request.id, InputError("daemon: internal error, see its log", code="internal"))
 
     def _read(self, t: Tables, request: Request) -> answers.Answer:
