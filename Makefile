@@ -1,6 +1,7 @@
 # make setup     .venv with everything in it; installs missing system packages where it may, else prints the command
 # make demo      train, cut two planes, measure, draw: pictures in ./thalweg-demo   (under 3 minutes on 2 cores)
 # make test      what CI runs          make test-all  the slow tests too
+# make chaos     200 kills of the daemon and its workers      make mutants   each guard taken away, and the test that tells
 # make lint      ruff and mypy         make bench     each headline figure, one script each
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ WORKERS ?= 2
 # Two test processes of two threads on two cores: threads that wait by spinning would take them from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup system demo test test-all bench lint format clean
+.PHONY: setup system demo test test-all chaos mutants bench lint format clean
 
 setup: system $(STAMP)
 
@@ -51,7 +52,15 @@ test-all: setup
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 bench: setup
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/chaos.py, $(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+KILLS ?= 200
+SEED ?= 1
+chaos: setup
+	$(BIN)/python benchmarks/chaos.py $(KILLS) $(SEED)
+
+mutants: setup
+	$(BIN)/python tests/mutants.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -220,6 +220,17 @@ def pipeline(seed: int = 0, recipe: Recipe = RECIPE, **more: Any) -> tuple[Submi
     )
 
 
+def made_of(client: Client, recipe: Recipe = RECIPE) -> tuple[str, str]:
+    """A run of a recipe and a random plane through its last checkpoint."""
+    train = new_id()
+    several = (submitted(TrainSpec(recipe=recipe), job=train), submitted(PlaneSpec(origin=f"job:{train}")))
+    train, plane = submit(client, *several)
+    found, run = done(client, plane).result, done(client, train).result
+    assert found is not None
+    assert run is not None
+    return run.run or "", found.plane or ""
+
+
 def info(client: Client, job: str) -> JobInfo:
     """A job as it is now."""
     found: JobInfo = client.request(r.JobGet(id=new_id(), job=job)).job

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import chaos
+import msgpack
 import numpy as np
 import pytest
 import zmq
@@ -25,6 +26,7 @@ from daemons import (
     done,
     frozen,
     info,
+    made_of,
     memory,
     orphans,
     submit,
@@ -52,18 +54,6 @@ FAKE: dict[str, Any] = {"fake": True}
 
 def grid(width: int, height: int) -> GridSpec:
     return GridSpec(alpha=AxisSpec(count=width), beta=AxisSpec(count=height))
-
-
-def made_plane(client: Client, recipe: Recipe = RECIPE) -> tuple[str, str]:
-    """A run and a random plane through its last checkpoint."""
-    train = new_id()
-    several = (submitted(TrainSpec(recipe=recipe), job=train), submitted(PlaneSpec(origin=f"job:{train}")))
-    train, plane = submit(client, *several)
-    found = done(client, plane).result
-    run = done(client, train).result
-    assert found is not None
-    assert run is not None
-    return run.run or "", found.plane or ""
 
 
 def how(folder: Path, **knobs: Any) -> None:
@@ -177,7 +167,7 @@ def test_a_full_disk_pauses_a_surface_until_there_is_room(small_disk: Path) -> N
     odd = {**FAKE, "set": {"compute.service.ROOM_BYTES": 30 << 20}}
     with Daemon(small_disk, odd=odd) as daemon, Witness(small_disk) as witness:
         client = daemon.client()
-        _, plane = made_plane(client)
+        _, plane = made_of(client)
         filler = leave(small_disk, 8 << 20)
         (job,) = submit(client, SurfaceSpec(plane=plane, grid=grid(1001, 500), limit=256))
         paused = wait(client, job, "paused", "failed", "done")
@@ -215,7 +205,7 @@ def test_a_full_disk_pauses_a_training_until_there_is_room(small_disk: Path) -> 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "emptied"])
 def test_a_damaged_database_is_refused_and_restored(fake: Daemon, damage: str) -> None:
     with Client.connect(fake.folder) as client:
-        _, plane = made_plane(client)
+        _, plane = made_of(client)
         (job,) = submit(client, SurfaceSpec(plane=plane, grid=grid(5, 5), limit=256))
         surface = done(client, job).result.surface  # type: ignore[union-attr]
         backup = Path(client.request(r.StoreBackup(id=new_id())).file).name
@@ -243,7 +233,7 @@ def test_damaged_weights_are_refused_by_name() -> None:
     """A flipped bit loads silently in safetensors: the hash tells. Real workers, they are who reads."""
     with workspace() as folder, Daemon(folder) as daemon:
         client = daemon.client()
-        run, plane = made_plane(client)
+        run, plane = made_of(client)
         last = sorted((folder / "runs" / run).glob("step-*"))[-1]
         for file, spec in (
             (last, PlaneSpec(origin=run, options={"seed": 2})),
@@ -265,7 +255,7 @@ def test_damaged_weights_are_refused_by_name() -> None:
 
 def test_a_cut_checkpoint_is_quarantined_at_the_start(fake: Daemon) -> None:
     with Client.connect(fake.folder) as client:
-        run, _ = made_plane(client)
+        run, _ = made_of(client)
     fake.kill()
     file = sorted((fake.folder / "runs" / run).glob("step-*"))[0]
     file.write_bytes(file.read_bytes()[:-5])
@@ -279,7 +269,7 @@ def test_a_cut_checkpoint_is_quarantined_at_the_start(fake: Daemon) -> None:
 
 def test_a_damaged_surface_is_refused_by_name(fake: Daemon, tmp_path: Path) -> None:
     client = fake.client()
-    _, plane = made_plane(client)
+    _, plane = made_of(client)
     (job,) = submit(client, SurfaceSpec(plane=plane, grid=grid(5, 5), limit=256))
     surface = done(client, job).result.surface or ""  # type: ignore[union-attr]
     file = fake.folder / "surfaces" / f"{surface}.npz"
@@ -393,7 +383,7 @@ def test_no_timeout_fires_when_the_clock_moves_by_a_day() -> None:
         clock = folder / "clock"
         with Daemon(folder, odd={**FAKE, "clock": str(clock)}) as daemon, Witness(folder) as witness:
             client = daemon.client()
-            _, plane = made_plane(client)
+            _, plane = made_of(client)
             how(folder, row_s=0.05)
             following = client.subscribe(("worker/", "job/"))
             following.poll(0.5)
@@ -444,7 +434,7 @@ def test_a_stopped_subscriber_costs_no_memory_and_is_exact_when_it_wakes(
 ) -> None:
     """The same surface again and again, the last time with a subscriber that is stopped after the first rows."""
     client = fake.client()
-    _, plane = made_plane(client)
+    _, plane = made_of(client)
 
     def submitted_surface() -> str:
         spec = SurfaceSpec(plane=plane, grid=grid(width, height), limit=256 << passes, passes=passes)
@@ -506,7 +496,7 @@ def bare(folder: Path) -> tuple[zmq.Context[Any], zmq.Socket[bytes]]:
 def target() -> Iterator[tuple[Daemon, Client, zmq.Socket[bytes]]]:
     with workspace() as folder, Daemon(folder, odd=FAKE) as daemon:
         client = daemon.client()
-        made_plane(client)
+        made_of(client)
         context, made = bare(folder)
         yield daemon, client, made
         made.close(0)
@@ -558,7 +548,8 @@ def test_the_worst_headers_are_answered(target: tuple[Daemon, Client, zmq.Socket
     long_path = codec.encode(r.JobGet(id="p", job="j" * 64_000))[0]
     broken = b"\x81\xa1t\xa4\xff\xfe\xfd\xfc"
     nan = codec.encode(r.Ping(id="n", expires_at=float("nan")))[0]
-    for header in (deep, texts, long_path, broken, nan, b"", b"\xc1", b"\x80", b"x" * 70_000):
+    large = msgpack.packb({"t": "ping", "id": "l", "later": "y" * 70_000})  # well-formed, and over the limit
+    for header in (deep, texts, long_path, broken, nan, b"", b"\xc1", b"\x80", large):
         made.send_multipart([header])
         assert made.poll(5000), header[:20]
         reply = codec.decode(made.recv_multipart(), r.Reply)[0]
