@@ -287,6 +287,7 @@ class Daemon:
             self._beat += 1
             self._next_beat = max(now, self._next_beat + BEAT_S)
             self._heartbeat()
+            self.desk.forget()
         if now >= self._next_backup:
             self._next_backup = now + BACKUP_S
             if self.store.changes:

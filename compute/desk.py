@@ -35,7 +35,7 @@ Arrays = dict[str, NDArray[Any]]
 Answered = Callable[[list[bytes]], None]
 VERSION = "0.1.0"
 BURST, RATE = 2000.0, 1000.0  # requests of one client at once, and a second
-SNAPSHOTS, SNAPSHOT_S = 8, 30.0  # pieces that are kept for clients that fetch them
+SNAPSHOTS, SNAPSHOTS_BYTES, SNAPSHOT_S = 8, 64 * 1024 * 1024, 30.0  # kept for clients that fetch their pieces
 BUSY_S = 0.5
 MAX_MESSAGE = 2000  # characters of an error
 
@@ -381,9 +381,7 @@ class Desk:
             raise InputError("catalogue: it is being made, ask again in a moment", code="busy") from None
 
     def _snapshot(self, request: requests.Snapshot, answer: Answered) -> None:
-        now = self.clock()
-        for token in [k for k, (at, _) in self._snapshots.items() if now - at > SNAPSHOT_S]:
-            del self._snapshots[token]
+        self.forget()
         if request.cursor is not None:
             token, _, k = request.cursor.partition(":")
             held = self._snapshots.get(token)
@@ -407,12 +405,20 @@ class Desk:
             self._next += 1
             token = str(self._next)
             if len(pieces) > 1:
-                while len(self._snapshots) >= SNAPSHOTS:
-                    del self._snapshots[min(self._snapshots, key=lambda k: self._snapshots[k][0])]
                 self._snapshots[token] = (self.clock(), pieces)
+                self.forget()
             answer(self._piece(request, token, pieces, 0))
 
         self.service.store.read(look, done)
+
+    def forget(self) -> None:
+        """Let go of snapshots that are old, too many or too large together; the newest stays for its own client."""
+        now = self.clock()
+        size = 0
+        for k, (token, (at, pieces)) in enumerate(reversed(list(self._snapshots.items()))):
+            size += sum(array.nbytes for _, arrays in pieces for array in arrays.values())
+            if now - at > SNAPSHOT_S or (k and (k >= SNAPSHOTS or size > SNAPSHOTS_BYTES)):
+                del self._snapshots[token]
 
     def _piece(self, request: Request, token: str, pieces: list[answers.Answer], k: int) -> list[bytes]:
         reply, arrays = pieces[k]

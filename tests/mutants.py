@@ -67,7 +67,7 @@ MUTANTS = (
         "compute/store/sums.py",
         "if zlib.crc32(blob) != crc:",
         "if False:",
-        "tests/test_compute_store.py tests/test_compute_store_sweep.py",
+        "tests/test_compute_store_open.py",
     ),
     Mutant(
         "commit before publish (told, then committed 20 ms later)",

@@ -432,49 +432,47 @@ print("end", hashlib.sha256(loss.tobytes()).hexdigest(), flush=True)
 def test_a_stopped_subscriber_costs_no_memory_and_is_exact_when_it_wakes(
     fake: Daemon, height: int, width: int, passes: int
 ) -> None:
-    """The same surface again and again, the last time with a subscriber that is stopped after the first rows."""
+    """The same surface again and again, each time with a subscriber; the last one is stopped after the first rows."""
     client = fake.client()
     _, plane = made_of(client)
+    spec = SurfaceSpec(plane=plane, grid=grid(width, height), limit=256 << passes, passes=passes)
 
-    def submitted_surface() -> str:
-        spec = SurfaceSpec(plane=plane, grid=grid(width, height), limit=256 << passes, passes=passes)
-        return submit(client, spec, on_conflict="new")[0]
-
-    def most(job: str) -> int:
-        """The most memory that the daemon has until the job is done."""
-        highest = 0
-        while info(client, job).state != "done":
+    def most(stop: bool) -> int:
+        """The most memory that the daemon has until the surface is sealed; then its subscriber must have all of it."""
+        (job,) = submit(client, spec, on_conflict="new")
+        wait(client, job, "running")
+        client.request(r.JobPause(id=new_id(), job=job))
+        surface = wait(client, job, "paused").surface
+        child = subprocess.Popen(
+            [sys.executable, "-c", SUBSCRIBER, str(fake.folder), f"surface/{surface}/"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            if stop:
+                assert rows_there(client, surface) < height / 2
+                frozen(child.pid)
+            client.request(r.JobResume(id=new_id(), job=job))
+            highest = 0
+            while info(client, job).state != "done":
+                highest = max(highest, memory(fake.pid))
+                time.sleep(0.05)
             highest = max(highest, memory(fake.pid))
-            time.sleep(0.05)
-        return max(highest, memory(fake.pid))
+            os.kill(child.pid, signal.SIGCONT)
+            digest = next(line for line in child.stdout if line.startswith("end")).split()[1]
+        finally:
+            child.kill()
+            child.wait()
+        whole = client.snapshot(f"surface/{surface}/").arrays["loss"]
+        assert digest == hashlib.sha256(np.ascontiguousarray(whole).tobytes()).hexdigest()
+        return highest
 
-    without = max(most(submitted_surface()) for _ in range(3))  # from the second on the allocator has what it needs
-    job = submitted_surface()
-    wait(client, job, "running")
-    client.request(r.JobPause(id=new_id(), job=job))
-    surface = wait(client, job, "paused").surface or ""
-    topic = f"surface/{surface}/"
-    child = subprocess.Popen(
-        [sys.executable, "-c", SUBSCRIBER, str(fake.folder), topic], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        before = rows_there(client, surface)
-        frozen(child.pid)
-        client.request(r.JobResume(id=new_id(), job=job))
-        grown = most(job) - without
-        rows = height * passes
-        print(f"{rows} rows of {width} points ({before} before): grown by {grown / 2**20:.1f} MiB")
-        os.kill(child.pid, signal.SIGCONT)
-        end = next(line for line in child.stdout if line.startswith("end"))
-    finally:
-        child.kill()
-        child.wait()
-    assert before < height / 2
+    before = max(most(stop=False) for _ in range(3))  # by then the allocator has what such a surface needs
+    grown = most(stop=True) - before
+    print(f"{height * passes} rows of {width} points: the daemon grew by {grown / 2**20:.1f} MiB")
     assert grown < 10 << 20
-    whole = client.snapshot(topic).arrays["loss"]
-    assert end.split()[1] == hashlib.sha256(np.ascontiguousarray(whole).tobytes()).hexdigest()
 
 
 def state(client: Client) -> Any:

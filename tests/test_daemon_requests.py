@@ -16,6 +16,7 @@ import pytest
 import zmq
 from daemons import Daemon, Witness, done, info, submit, submitted, told, until, wait, workspace
 
+from compute import jobs
 from protocol import codec
 from protocol import requests as r
 from protocol.client import Client
@@ -339,7 +340,7 @@ def test_an_error_does_not_repeat_all_that_was_sent(client: Client) -> None:
     (job,) = submit(client, SurfaceSpec(plane="y" * 40_000))
     found = wait(client, job)
     assert found.state == "failed"
-    assert len(found.error or "") <= 1000
+    assert len(found.error or "") <= jobs.MAX_ERROR
 
 
 # ---------------------------------------------------------------- files and logs
