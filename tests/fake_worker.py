@@ -4,6 +4,7 @@ It speaks `wrk.*` as compute.worker does, and reads fake.json in the workspace a
 
     {"row_s": 0.01}      seconds a row                  {"epoch_s": 0.01}  seconds an epoch
     {"die": [3, 0]}      kill itself over row 3 of pass 0
+    {"once": [1, 4]}     kill itself over these rows, once over each
     {"deaf": true}       obey neither cancel nor SIGTERM
     {"constant": true}   every row the same, so that a surface is sealed quickly
     {"say": [...]}       send these messages as they are, then wait for ever
@@ -168,6 +169,10 @@ class Worker:
             if not lease.rows:
                 return Done()
             for i in lease.rows:
+                died = Path(job.workspace) / f"died-{job.job}-{i}"
+                if i in self.how.get("once", ()) and not died.exists():
+                    died.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
                 if [i, lease.pass_] == self.how.get("die"):
                     os.kill(os.getpid(), signal.SIGKILL)
                 n = schedule[lease.pass_].stop - schedule[lease.pass_].start

@@ -3,7 +3,7 @@
 {"fake": true}         workers are tests/fake_worker.py: no torch, rows of nothing
 {"patience_s": 0.3}    between asking a worker, SIGTERM and SIGKILL
 {"clock": "file"}      the wall clock is ahead by as many seconds as the file says
-{"set": {"compute.service.AHEAD": 3}}   any constant of a module
+{"set": {"compute.answers.PIECE": 9}}   any constant of a module
 """
 
 from __future__ import annotations

@@ -223,6 +223,15 @@ def test_a_row_that_kills_three_workers_is_left_out(client: Client, daemon: Daem
     assert "row 3 of pass 0 killed 3 workers" in log
 
 
+def test_workers_may_die_over_different_rows(client: Client, daemon: Daemon, plane: str) -> None:
+    """Five of them: each time something was stored since the last one."""
+    how(daemon.folder, once=[1, 2, 3, 5, 6])
+    (job,) = submit(client, measure(plane, 76))
+    found = done(client, job)
+    assert found.result is not None
+    assert (Surface.load(daemon.folder / "surfaces" / f"{found.result.surface}.npz").n == 256).all()
+
+
 def test_workers_that_die_with_nothing_stored_give_the_job_up(client: Client, daemon: Daemon) -> None:
     how(daemon.folder, say=[], epoch_s=9)
     (job,) = submit(client, TrainSpec(recipe=Recipe(epochs=2, seed=82)))
