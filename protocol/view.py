@@ -54,7 +54,9 @@ class Camera(Struct, frozen=True, kw_only=True):
     """
 
     azimuth: Annotated[float, Meta(ge=-360, le=360)] | Literal["auto"] = "auto"  # the corner that hides least
-    elevation: Annotated[float, Meta(ge=-90, le=90)] = 35.0  # 90 looks straight down
+    elevation: Annotated[float, Meta(ge=-90, le=90)] | Literal["auto"] = (
+        "auto"  # 90 looks down; auto: 35 or what sees in
+    )
     zoom: Annotated[float, Meta(ge=0.05, le=100)] = 1.0  # 1 fits the box into the picture
     shift_x: Annotated[float, Meta(ge=-10, le=10)] = 0.0  # of the picture, in half plot widths
     shift_y: Annotated[float, Meta(ge=-10, le=10)] = 0.0

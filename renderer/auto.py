@@ -40,6 +40,7 @@ class Scale:
     lowest: tuple[int, int] | None = None  # (i, j) of the best point: lowest loss, highest accuracy
     constant: bool = False
     levels: tuple[levels.Level, ...] = field(default=())
+    spacing: str = ""  # of the levels: linear, log, quantile or given
 
     @property
     def log(self) -> bool:
@@ -63,6 +64,19 @@ class Scale:
         a, b = math.log10(self.lo), math.log10(self.hi)
         return (10.0 ** (a + units * (b - a)) - self.lo) / (self.hi - self.lo)
 
+    @property
+    def floor(self) -> float:
+        """The value at which the floor of the raised picture stands: a round one somewhat below `lo`."""
+        return floor(self.lo, self.hi, self.log_height)
+
+    def depth(self, value: float) -> float:
+        """How far a value <= lo lies under `lo`, in units of the height scale."""
+        if value >= self.lo:
+            return 0.0
+        if self.log_height:
+            return (math.log10(self.lo) - math.log10(value)) / (math.log10(self.hi) - math.log10(self.lo))
+        return (self.lo * 0.5 - value * 0.5) / (self.hi * 0.5 - self.lo * 0.5)
+
     def ticks(self, count: int, log: bool, normalise: bool) -> list[tuple[float, str]]:
         """(unit value, label) for a scale: round values of the metric, or 0 to 1 of its own height."""
         if normalise:
@@ -70,6 +84,35 @@ class Scale:
         marks = ticks.log(self.lo, self.hi, count) if log else ticks.linear(self.lo, self.hi, count)
         units = self.unit(np.array([t.value for t in marks], float), log) if marks else np.zeros(0)
         return [(float(u), t.label) for u, t in zip(units, marks)]
+
+
+FREE = 0.12  # the least share of the range that stays free under the surface
+TOUCH = 0.35  # a scale that begins so near to zero begins there
+
+
+def floor(lo: float, hi: float, log: bool) -> float:
+    """A round value under `lo` for the floor, so that the height axis has a tick there; `lo` where none is near.
+
+    A measure that is never negative gets no negative floor: from near zero the floor is zero.
+    """
+    span = hi - lo
+    if not (math.isfinite(span) and span > 0):
+        return lo
+    decades = math.log10(hi) - math.log10(lo) if log else 0.0
+    if decades > 0.3:  # over less a logarithm is nearly straight
+        want = math.log10(lo) - FREE * decades
+        if not -300 < want < 300:
+            return lo
+        power = math.floor(want)
+        fine = (1, 2, 5) if decades >= 1.2 else tuple(range(1, 10))
+        steps = (1,) if decades >= 3 else fine
+        mantissa = max((m for m in steps if m <= 10 ** (want - power) * (1 + 1e-9)), default=1)
+        return float(f"{mantissa}e{power}")
+    if 0 <= lo <= TOUCH * span and not log:
+        return 0.0
+    step = ticks.nice_step(span, 5)
+    value = math.floor((lo - FREE * span) / step) * step
+    return value if value < lo and abs(lo) < 1e9 * span and (value > 0 or not log) else lo
 
 
 def thin(values: Floats) -> Floats:
@@ -138,7 +181,6 @@ def scale(values: Floats, n: NDArray[np.int64], view: View) -> Scale:
 
 
 def _with_levels(out: Scale, finite: Floats, view: View) -> Scale:
-
     wish = view.contours
     spacing = wish.spacing if wish.spacing != "auto" else ("log" if out.log_color else "linear")
     if wish.values:
@@ -148,5 +190,6 @@ def _with_levels(out: Scale, finite: Floats, view: View) -> Scale:
     elif spacing == "log" and out.lo > 0:
         found = levels.log(out.lo, out.hi, wish.count)
     else:
+        spacing = "linear"
         found = levels.linear(out.lo, out.hi, wish.count)
-    return dataclasses.replace(out, levels=tuple(found))
+    return dataclasses.replace(out, levels=tuple(found), spacing="given" if wish.values else spacing)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.view import Camera
+from renderer.auto import Scale
 from renderer.field import Field
 
 FIELD_OF_VIEW = 24.0  # degrees: long enough that parallel edges stay nearly so
@@ -75,29 +77,72 @@ def corners(sides: tuple[float, float], top: float) -> Floats:
 
 
 CORNERS = (-35.0, 55.0, 145.0, -125.0)  # azimuths to choose from, in order of preference
+ELEVATIONS = (35.0, 42.0, 50.0, 57.0)
+COARSE = 128  # measured points a side that a sight line is held against
+MARGIN = 4.0  # degrees that a place should be seen over the rim with, so that a mark on it is whole
+LOWEST_WEIGHT = 0.4  # of the first place beside all others together
+DEEP = 30.0  # degrees: a place that deep under its rim is hidden altogether
+STEEP = 0.004  # what a degree more costs: 57 instead of 35 must uncover a twelfth of what is wanted
 
 
-def least_hidden(field: Field, wanted: Floats, sides: tuple[float, float], rise: float, elevation: float) -> float:
-    """The azimuth out of CORNERS from which most of the `wanted` places (n, 2), in grid coordinates, are seen over
-    the surface of unit values `field`: a march along the sight line of each on the CPU. Ties go to the first."""
+def settled(lens: Camera, azimuth: float, elevation: float) -> Camera:
+    """The camera with these angles where its own are automatic."""
+    return msgspec.structs.replace(
+        lens,
+        azimuth=azimuth if lens.azimuth == "auto" else lens.azimuth,
+        elevation=elevation if lens.elevation == "auto" else lens.elevation,
+    )
+
+
+def least_hidden(
+    field: Field, wanted: Floats, sides: tuple[float, float], rise: float, lens: Camera, scale: Scale
+) -> Camera:
+    """The camera from which most of the `wanted` places (n, 2), in grid coordinates, are seen over the surface.
+
+    For each azimuth a march from each place towards the eye gives the elevation from which it comes into sight; the
+    first place weighs LOWEST_WEIGHT. Ties go to the first azimuth and to the lower elevation.
+    """
     rows, columns = field.shape
     last = np.array([columns - 1, rows - 1], float)
     steps = np.linspace(0, 1, 49)[1:]
-    climb = math.tan(math.radians(min(max(elevation, 1.0), 89.0)))
-    start = np.clip(field.at_grid(wanted[:, 0], wanted[:, 1]), 0, 1) * rise
-    best, best_hidden = CORNERS[0], math.inf
-    for azimuth in CORNERS:
+
+    def height(units: Floats) -> Floats:
+        return np.clip(scale.convert(np.clip(units, 0, 1), scale.log_height), 0, 1) * rise
+
+    start = height(field.at_grid(wanted[:, 0], wanted[:, 1]))
+    values, *lines = field.samples(COARSE)
+    terrain = height(values)
+    others = max(len(wanted) - 1, 1)
+    weight = np.full(len(wanted), (1 - LOWEST_WEIGHT) / others)
+    weight[0] = LOWEST_WEIGHT
+    best, least = settled(lens, CORNERS[0], ELEVATIONS[0]), math.inf
+    reach = 2 * math.hypot(*sides)
+    for azimuth in CORNERS if lens.azimuth == "auto" else (lens.azimuth,):
         a = math.radians(azimuth)
-        reach = 2 * math.hypot(*sides)
         move = np.array([math.sin(a), -math.cos(a)]) * reach / (2 * np.array(sides)) * last  # grid cells
         way = wanted[:, None] + move * steps[None, :, None]
         inside = ((way >= 0) & (way <= last)).all(-1)
         at = np.clip(way, 0, last)
-        over = np.clip(field.at_grid(at[..., 0], at[..., 1]), 0, 1) * rise - start[:, None] - climb * reach * steps
-        hidden = float(((over > 0.01) & inside).any(1).sum())
-        if hidden < best_hidden:
-            best, best_hidden = azimuth, hidden
+        over = _between(terrain, lines[0], lines[1], at) - start[:, None] - 0.01
+        slope = np.where(inside, over / (reach * steps), -1.0).max(1)
+        needed = np.degrees(np.arctan(slope))
+        for elevation in ELEVATIONS if lens.elevation == "auto" else (lens.elevation,):
+            hidden = np.clip((needed + MARGIN - elevation) / DEEP, 0, 1) + 0.2 * (needed + MARGIN > elevation)
+            cost = float((weight * hidden).sum()) + STEEP * (elevation - ELEVATIONS[0])
+            if cost < least - 1e-9:
+                best, least = settled(lens, azimuth, elevation), cost
     return best
+
+
+def _between(terrain: Floats, rows: Floats, columns: Floats, at: Floats) -> Floats:
+    """Heights at grid coordinates (..., 2), bilinear: a sight line needs no spline, and there are thousands."""
+    y = np.interp(at[..., 1], rows, np.arange(len(rows)))
+    x = np.interp(at[..., 0], columns, np.arange(len(columns)))
+    i, j = np.minimum(y.astype(int), len(rows) - 2), np.minimum(x.astype(int), len(columns) - 2)
+    v, u = y - i, x - j
+    lower = terrain[i, j] * (1 - u) + terrain[i, j + 1] * u
+    out: Floats = lower * (1 - v) + (terrain[i + 1, j] * (1 - u) + terrain[i + 1, j + 1] * u) * v
+    return out
 
 
 def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: Camera) -> Projection:
@@ -111,7 +156,8 @@ def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: 
 def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top: float, camera: Camera) -> Projection:
     """The box from the camera's side, as large as fits into the rectangle at zoom 1."""
     azimuth = CORNERS[0] if camera.azimuth == "auto" else camera.azimuth
-    a, e = math.radians(azimuth), math.radians(camera.elevation)
+    elevation = ELEVATIONS[0] if camera.elevation == "auto" else camera.elevation
+    a, e = math.radians(azimuth), math.radians(elevation)
     eye = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
     right = np.array([math.cos(a), math.sin(a), 0.0])
     up = np.cross(eye, right)

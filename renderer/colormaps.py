@@ -42,7 +42,9 @@ FORMULAS: Final = {
     "grey": lambda: _ramp("000000", "ffffff"),
     "red-blue": lambda: _ramp("1f3fbf", "f4f4f4", "bf1f2d"),
     "rainbow": lambda: _ramp("0000ff", "00ffff", "00ff00", "ffff00", "ff0000"),
-    "yellow-cyan": lambda: _ramp("ffd60a", "ff8c1a", "f0409a", "5a7bff", "00d5f5"),
+    "yellow-cyan": lambda: _ramp(
+        "ffd60a", "b4e31e", "4bd964", "18d8b0", "00d5f5"
+    ),  # by way of green: no loss map has it
 }
 
 

@@ -81,6 +81,13 @@ class Field:
                 out += wy[..., a] * wx[..., b] * self._extended(i + a - 1, j + b - 1)
         return out
 
+    def samples(self, most: int) -> tuple[Floats, Floats, Floats]:
+        """Unit values (h, w) of every few measured points, at most `most` a side, and their rows (h,), columns (w,)."""
+        height, width = self.shape
+        rows, columns = (np.arange(0, n, -(-n // most)) for n in (height, width))
+        values = self._sample(*np.meshgrid(rows, columns, indexing="ij"))
+        return values, rows.astype(float), columns.astype(float)
+
     def _drawn(self, i: Ints, j: Ints) -> NDArray[np.bool_]:
         """Whether the points (i, j) have a finite value, measured or drafted."""
         if self._drafted:

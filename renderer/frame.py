@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.view import View
+from protocol.view import Camera, View
 from renderer import camera, colormaps
 from renderer.auto import Scale
 from renderer.camera import Projection
@@ -17,8 +18,7 @@ from renderer.scene import Scene
 from renderer.theme import THEMES, Colour, Theme
 
 BOX_HEIGHT = 0.86  # world height of the box at height 1; its longer side is 2
-LIFT = 0.30  # the part of the box that stays free under the surface where there is a base to see
-REST = 0.015  # the same without a base: the lowest point stays clear of the floor
+REST = 0.015  # units of the height scale that the lowest point at least stays clear of the floor
 Floats = NDArray[np.float64]
 
 AUTO_FILL, AUTO_LINES = "lipari", "plasma"  # thin lines need more saturation than areas
@@ -35,6 +35,7 @@ class Frame:
     theme: Theme
     table: colormaps.Table  # the colour map in use (256, 3)
     path_table: colormaps.Table
+    camera: Camera  # the view's, with what was automatic filled in
     jitter: tuple[float, float] = (0.0, 0.0)
     live: bool = False  # one frame of many: fewer vertices
 
@@ -65,7 +66,20 @@ class Frame:
         """World height of unit value 0."""
         if self.flat:
             return 0.0
-        return self.top * (LIFT if self.view.layers.base else REST)
+        return self.top * self._free / (1 + self._free)
+
+    @cached_property
+    def _free(self) -> float:
+        """How deep the floor lies under unit value 0, in units; the same for every preset of a surface."""
+        return REST if self.view.normalise else max(REST, self.scale.depth(self.scale.floor))
+
+    def heights(self, values: Floats) -> Floats:
+        """World heights of values of the metric, those between floor and lowest point included."""
+        scale = self.scale
+        units = scale.unit(values, scale.log_height)
+        units = np.where(values < scale.lo, [-scale.depth(float(v)) for v in values], units)
+        out: Floats = self.floor + self.rise * units
+        return out
 
     @property
     def rise(self) -> float:
@@ -76,6 +90,16 @@ class Frame:
     def plateau(self) -> float:
         """The unit value above which the surface is flat."""
         return 1.0 if self.scale.clip is not None else 1.06
+
+    @property
+    def mesh_steps(self) -> tuple[int, int]:
+        """Every how many columns and rows a line of the mesh is drawn: a power of two that leaves room between them."""
+        room = (10.0 if self.layout.flat or not self.view.layers.base else 14.0) * self.unit  # pixels
+        rows, columns = self.scene.n.shape
+        spans = (self.layout.plot.width, self.layout.plot.height)
+        crowd = [room * max(c - 1, 1) / max(s, 1.0) for c, s in zip((columns, rows), spans)]
+        steps = [2 ** math.ceil(math.log2(c)) if c > 1 else 1 for c in crowd]
+        return steps[0], steps[1]
 
     def colour(self, units: Floats) -> Floats:
         """RGBA (n, 4) in 0..1 of unit values in the space of the field."""
@@ -107,6 +131,17 @@ class Frame:
         """Pixel x, y and depth (n, 3) of world points (n, 3)."""
         return self.projection.pixels(points)
 
+    def pale(self, rgb: Floats) -> Floats:
+        """Path colours (..., 3) of a path that hardly lies in the plane: nearer to the paper, and still seen on it."""
+        keep = 0.45 if self.view.theme == "light" else 0.75
+        out: Floats = rgb * keep + np.array(self.theme.paper[:3]) * (1 - keep)
+        return out
+
+    def shows(self, pixel: Floats) -> bool:
+        """Whether a place is inside of a flat plot, its border included."""
+        plot = self.layout.plot
+        return bool(plot.x0 - 1 <= pixel[0] <= plot.x1 + 1 and plot.y0 - 1 <= pixel[1] <= plot.y1 + 1)
+
     @property
     def contour_ink(self) -> str:
         """auto (dark or light by what lies under a line), map, dark or light."""
@@ -136,32 +171,34 @@ def make(scene: Scene, width: int, height: int, scale: float) -> Frame:
         alpha, beta = scene.axes
         sides = camera.half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
     layout = compute(view, width, height, scale, sides)
+    lens = view.camera
     if layout.flat:
         projection = camera.flat(layout.plot, layout.size, sides, view.camera)
     else:
-        lens = view.camera
-        if lens.azimuth == "auto":
-            lens = msgspec.structs.replace(lens, azimuth=azimuth(scene, sides))
+        lens = automatic(scene, sides)
         projection = camera.turntable(layout.plot, layout.size, sides, box_top(view), lens)
     name = (AUTO_FILL if view.layers.surface else AUTO_LINES) if view.colormap == "auto" else view.colormap
     table = colormaps.table(name)[:: -1 if view.reverse else 1]
     if not view.layers.surface:  # thin lines in the paper's own colour cannot be seen
         table = colormaps.legible(table, theme.paper[:3], 1.9 if view.theme == "light" else 2.8)
     return Frame(
-        scene, layout, sides, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap)
+        scene, layout, sides, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap), lens
     )
 
 
-def azimuth(scene: Scene, sides: tuple[float, float]) -> float:
-    """The automatic azimuth: the corner from which the path and the best point are hidden least."""
-    lowest = scene.scale.lowest
+def automatic(scene: Scene, sides: tuple[float, float]) -> Camera:
+    """The view's camera, its automatic angles chosen so that path and best point are hidden least."""
+    lens, lowest = scene.view.camera, scene.scale.lowest
+    if "auto" not in (lens.azimuth, lens.elevation):
+        return lens
     if scene.axes is None or lowest is None:
-        return camera.CORNERS[0]
+        return camera.settled(lens, camera.CORNERS[0], camera.ELEVATIONS[0])
     path = scene.path[scene.path_inside()] if scene.view.layers.path and not scene.path_off_plane else scene.path[:0]
     x, y = scene.field.grid(path["alpha"], path["beta"])
-    wanted = np.concatenate([np.stack([x, y], 1), [[lowest[1], lowest[0]]]])
-    step = max(1, len(wanted) // 64)
-    return camera.least_hidden(scene.field, wanted[::step], sides, box_top(scene.view), scene.view.camera.elevation)
+    step = max(1, len(path) // 64)
+    wanted = np.concatenate([[[lowest[1], lowest[0]]], np.stack([x, y], 1)[::step]])
+    free = REST if scene.view.normalise else max(REST, scene.scale.depth(scene.scale.floor))
+    return camera.least_hidden(scene.field, wanted, sides, box_top(scene.view) / (1 + free), lens, scene.scale)
 
 
 def shifted(frame: Frame, dx: float, dy: float) -> Frame:

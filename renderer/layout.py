@@ -3,14 +3,14 @@
 +--------------------------------------------+
 | title                                      |
 | subtitle                                   |
-|   +---------------------+   +-----------+  |
-|   | plot                |   | bar       |  |
-|   |                     |   | legend    |  |
-|   +---------------------+   +-----------+  |
+|   +---------------------+   +---+--------+ |
+|   | plot                |   |bar| legend | |
+|   |                     |   |   |        | |
+|   +---------------------+   +---+--------+ |
 | provenance                                 |
 +--------------------------------------------+
 
-A picture higher than wide has the panel under the plot, the legend right of the bar.
+A picture higher than wide has the panel under the plot.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from protocol.view import View
 from renderer.camera import Rect
 
-MARGIN = 36.0  # units, as all lengths here: pixels of a 1280 x 800 picture at scale 1
-PANEL = 236.0
-GAP = 48.0
-PANEL_BELOW = 214.0  # its height where it is under the plot
+MARGIN = 32.0  # units, as all lengths here: pixels of a 1280 x 800 picture at scale 1
+BAR = 92.0  # the colour bar with its numbers
+COLUMN = 268.0  # one column of the legend
+GAP = 40.0
+PANEL_BELOW = 300.0  # its height where it is under the plot
+LOW = 560.0  # a picture of less height takes two columns for the legend, where it is wide enough
+NARROW = 1150.0  # the line under the title may need two
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,16 @@ class Layout:
     plot: Rect
     panel: Rect
     title: tuple[float, float]  # left end of the first baseline
-    title_room: float
+    subtitle_lines: int
+    margin: float
     provenance: tuple[float, float]
-    provenance_room: float
     below: bool  # the panel is under the plot
     flat: bool  # the plot is a plane seen straight from above
+
+    @property
+    def right(self) -> float:
+        """Where text ends at the latest."""
+        return self.size[0] - self.margin
 
 
 def is_flat(view: View) -> bool:
@@ -51,37 +59,43 @@ def is_flat(view: View) -> bool:
 def compute(view: View, width: int, height: int, scale: float, sides: tuple[float, float]) -> Layout:
     """The layout of a picture of width x height at `scale`; `sides` are half the world sides of the grid."""
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    unit = scale * min(max(min(width / 1280, height / 800), 0.62), 2.5)
+    unit = scale * min(max(min(width / 1280, height / 800), 0.7), 2.5)
     w, h = size[0] / unit, size[1] / unit  # in units
     layers = view.layers
     margin = min(MARGIN, 0.05 * w)
     has_panel = (layers.colorbar or layers.legend) and w > 420
     below = has_panel and h > 1.15 * w
-    panel = min(PANEL, 0.32 * w) if has_panel and not below else 0.0
-    gap = GAP if panel else 0.0
-    top = margin + (58 if layers.title else 0)
-    foot = h - margin * 0.6 - (26 if layers.provenance else 0)
+    subtitle_lines = 2 if w < NARROW and h > 480 else 1
+    top = margin + ((60 + 20 * (subtitle_lines - 1)) if layers.title else 0)
+    foot = h - margin * 0.6 - (30 if layers.provenance else 0)
     bottom = foot - (PANEL_BELOW if below else 0.0)
+    panel = 0.0
+    if has_panel and not below:
+        columns = (2 if h < LOW and w > 1250 else 1) if layers.legend else 0
+        panel = min((BAR if layers.colorbar else 0.0) + max(columns * COLUMN, 140.0), (0.36 + 0.1 * (columns > 1)) * w)
+    gap = GAP if panel else 0.0
     flat = is_flat(view)
     if flat:
-        left, under = (70.0, 58.0) if layers.axes else (0.0, 0.0)
+        left, under = (86.0, 62.0) if layers.axes else (0.0, 0.0)
         room_x, room_y = w - 2 * margin - left - panel - gap, bottom - top - under
         s = max(min(room_x / sides[0], room_y / sides[1]), 1.0)
         plot_w, plot_h = s * sides[0], s * sides[1]
+        if panel:  # what is left over shortens lines of the legend that would be broken
+            panel += min(max(room_x - plot_w, 0.0), 60.0)
         x0 = (w - (left + plot_w + gap + panel)) / 2 + left
         y0 = top + (room_y - plot_h) / 2
         plot = Rect(x0, y0, x0 + plot_w, y0 + plot_h)
         plot = Rect(*(round(v * unit) for v in (plot.x0, plot.y0, plot.x1, plot.y1)))
-        panel_x, panel_y = x0 + plot_w + gap, top
-        title_x = x0
+        panel_x, panel_y = x0 + plot_w + gap, min(y0, top) if h < LOW else y0
+        title_x = x0 - 0.75 * left  # over the name of the axis
     else:
-        side, under = (56.0, 44.0) if layers.axes else (8.0, 8.0)
-        inner = Rect(margin + side, top + 4, w - margin - panel - gap * 0.5 - side, bottom - under)
+        side, right, under = (68.0, 30.0, 54.0) if layers.axes else (8.0, 8.0, 8.0)
+        inner = Rect(margin + side, top + 6, w - margin - panel - gap * 0.4 - right, bottom - under)
         plot = Rect(inner.x0 * unit, inner.y0 * unit, inner.x1 * unit, inner.y1 * unit)
-        panel_x, panel_y = w - margin - panel, top + 14
+        panel_x, panel_y = w - margin - panel, top + 10
         title_x = margin
     if below:
-        panel_rect = Rect(title_x * unit, (bottom + 16) * unit, (w - margin) * unit, foot * unit)
+        panel_rect = Rect(margin * unit, (bottom + 16) * unit, (w - margin) * unit, foot * unit)
     else:
         panel_rect = Rect(panel_x * unit, panel_y * unit, (panel_x + panel) * unit, foot * unit)
     return Layout(
@@ -90,9 +104,9 @@ def compute(view: View, width: int, height: int, scale: float, sides: tuple[floa
         plot=plot,
         panel=panel_rect,
         title=(title_x * unit, (margin + 16) * unit),
-        title_room=(w - margin - title_x) * unit,
+        subtitle_lines=subtitle_lines,
+        margin=margin * unit,
         provenance=(title_x * unit, (h - margin * 0.6) * unit),
-        provenance_room=(w - margin - title_x) * unit,
         below=below,
         flat=flat,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +46,37 @@ def log(lo: float, hi: float, count: int) -> list[Level]:
         if e % stride == 0:
             out += [Level(v, m == 1) for m in multiples if lo < (v := float(f"{m}e{e}")) < hi]
     return out[:MOST]
+
+
+def describe(levels: Sequence[Level], spacing: str) -> str:
+    """The rule of the levels in words: "3 per decade, thick at 0.01, 0.1, 1"."""
+    if not levels:
+        return ""
+    values, major = [level.value for level in levels], [level.value for level in levels if level.major]
+    if spacing == "quantile":
+        return f"{len(values)} quantiles: equally many points between them"
+    if spacing == "given":
+        return "at " + _listed(values)
+    steps = [b - a for a, b in itertools.pairwise(values)]
+    if steps and max(steps) - min(steps) <= 1e-6 * max(steps):  # a narrow logarithmic range has linear levels too
+        text = f"every {ticks.number(steps[0], 3)}"
+        every = 4 if f"{steps[0]:e}".startswith("2.5") else 5
+        return text + (
+            f", thick every {ticks.number(every * steps[0], 3)}" if major and len(major) < len(values) else ""
+        )
+    if spacing == "linear" or len(values) < 2:
+        return "at " + _listed(values)
+    in_decade = sorted({round(float(f"{v:.6e}".split("e")[0])) for v in values})
+    if len(in_decade) == 1:
+        apart = round(math.log10(values[1] / values[0]))
+        return f"one per decade: {_listed(values)}" if apart == 1 else f"every {apart} decades: {_listed(values)}"
+    thick = _listed(major) if len(major) < 4 else "powers of ten"
+    return f"{len(in_decade)} per decade" + (f", thick at {thick}" if major else "")
+
+
+def _listed(values: Sequence[float]) -> str:
+    texts = [ticks.number(v, 3) for v in values]
+    return ", ".join(texts) if len(texts) <= 5 else f"{texts[0]}, {texts[1]}, … {texts[-1]}"
 
 
 def quantile(values: NDArray[np.floating], count: int) -> list[Level]:

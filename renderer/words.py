@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from protocol.files import SurfaceMeta
 from protocol.view import View
 from renderer.auto import Scale
@@ -46,7 +48,7 @@ def subtitle(scene: Scene) -> str:
         share = sum(plane.explained_variance_ratio)
         text = f"the plane explains {100 * share:.1f} % of the descent's variance"
         if plane.random_walk_ratio:
-            text += f" (a random walk: {100 * sum(plane.random_walk_ratio):.1f} %)"
+            text += f" (a random walk of as many steps: {100 * sum(plane.random_walk_ratio):.1f} %)"
         parts.append(text)
     if plane.kind == "random" and plane.options.get("normalize"):
         how = str(plane.options["normalize"])
@@ -129,17 +131,23 @@ def provenance(scene: Scene) -> str:
     if plane.checkpoints:
         parts.append(f"{plane.checkpoints} checkpoints")
     if plane.origin:
-        parts.append(f"origin {plane.origin}")
+        parts.append(origin(plane.origin))
     if meta.limit:
         parts.append(f"sample of {meta.limit}, seed {meta.seed}")
     if plane.hash:
-        parts.append(f"plane {plane.hash[:10]}")
+        parts.append(f"plane {plane.hash[:6]}")
     if meta.id:
         parts.append(f"surface {meta.id[-6:]}")
     if meta.created:
         parts.append(meta.created[:10])
     parts.append(meta.note)
     return " · ".join(p for p in parts if p)
+
+
+def origin(address: str) -> str:
+    """What theta* is: "run 5ZB0DT, step 120" for a checkpoint of a run, whose id is long; else as it stands."""
+    found = re.fullmatch(r"([0-9A-Za-z]{26})@(\d+)", address)
+    return f"run {found[1][-6:]}, step {found[2]}" if found else f"origin {address}"
 
 
 def view_note(view: View) -> str:

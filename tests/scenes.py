@@ -88,6 +88,8 @@ def off_plane() -> Surface:
     path = np.zeros(6, PATH_DTYPE)
     path["step"] = path["epoch"] = np.arange(6)
     path["alpha"], path["beta"] = np.linspace(0.3, 0, 6), np.linspace(-0.2, 0, 6)
+    for column in ("loss_plane", "loss_weights", "loss_true"):
+        path[column] = np.nan
     path["off_plane"] = [0.99, 0.99, 0.98, 0.97, 0.95, 0.0]
     return replace(vgg(), path=path)
 

@@ -83,3 +83,32 @@ def test_colour_and_height_may_differ():
     assert (s.log_color, s.log_height, s.log) == (True, False, True)
     values = np.array([s.lo, 10.0, s.hi])
     assert s.convert(s.unit(values), False) == pytest.approx((values - s.lo) / (s.hi - s.lo), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "log", "floor"),
+    [
+        (0.0017, 4.8, True, 0.0001),
+        (0.0086, 15000, True, 0.001),
+        (0.2, 2e10, True, 0.001),
+        (0.02, 0.2, True, 0.01),
+        (0.07, 0.33, False, 0.0),
+        (0.01, 900, False, 0.0),
+        (2.0, 2.3, False, 1.9),
+        (-40, 500, False, -200),
+        (0.1, 0.95, False, 0.0),
+    ],
+)
+def test_the_floor_stands_at_a_round_value_below_everything(lo, hi, log, floor):
+    assert auto.floor(lo, hi, log) == pytest.approx(floor)
+
+
+@pytest.mark.parametrize("name", scenes.ODD)
+@pytest.mark.parametrize("log", ["auto", "on", "off"])
+def test_the_floor_is_never_above_the_surface_nor_far_below(name, log):
+    surface = scenes.ODD[name]()
+    s = scale(surface, log_height=log)
+    assert s.floor <= s.lo
+    assert 0 <= s.depth(s.floor) < 0.8
+    if s.lo >= 0:
+        assert s.floor >= 0

@@ -55,7 +55,7 @@ def test_automatic_azimuth_looks_over_the_low_side():
     # A wall on the side of low beta hides everything from azimuth -35; the automatic one stands elsewhere.
     scene = Scene(PRESETS["solid"])
     scene.apply(scenes.function(lambda x, y: 3 + np.exp(-2 * (y + 4) ** 2) * 5 + 0.01 * (x * x + y * y)))
-    assert frame.azimuth(scene, (1.0, 1.0)) in (55.0, 145.0)
+    assert frame.automatic(scene, (1.0, 1.0)).azimuth in (55.0, 145.0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -80,3 +80,35 @@ def test_the_layout_keeps_everything_inside_of_the_picture(preset, width, height
 def test_from_the_top_in_parallel_is_laid_out_as_2d():
     top = override(PRESETS["solid"], {"camera.elevation": 90, "camera.azimuth": 0, "camera.projection": "orthographic"})
     assert compute(top, 1280, 800, 1, (1, 1)).plot == compute(PRESETS["heat"], 1280, 800, 1, (1, 1)).plot
+
+
+def funnel(depth: float):
+    """A wide bowl with a hole in the middle, as the loss around weights that were trained."""
+    return scenes.function(lambda x, y: 1 + x * x + y * y - depth * np.exp(-1.5 * (x * x + y * y)), 41, 41)
+
+
+def test_a_funnel_is_looked_into_from_above_and_a_bowl_is_not():
+    for surface, elevations in ((funnel(0.95), {50.0, 57.0}), (scenes.resnet(), {35.0, 42.0})):
+        scene = Scene(override(PRESETS["mesh"], {"log_height": "on"}))
+        scene.apply(surface)
+        assert frame.automatic(scene, (1.0, 1.0)).elevation in elevations
+
+
+def test_angles_that_were_given_are_kept():
+    scene = Scene(override(PRESETS["mesh"], {"camera.elevation": 20, "log_height": "on"}))
+    scene.apply(funnel(0.95))
+    assert frame.automatic(scene, (1.0, 1.0)).elevation == 20
+    scene.apply(override(scene.view, {"camera.elevation": "auto", "camera.azimuth": 77}))
+    found = frame.automatic(scene, (1.0, 1.0))
+    assert found.azimuth == 77
+    assert found.elevation != 20
+
+
+def test_twins_of_one_surface_have_one_height_scale():
+    heights = []
+    for preset in ("contours-3d", "mesh", "solid", "contours-air"):
+        scene = Scene(PRESETS[preset])
+        scene.apply(scenes.resnet())
+        heights.append(frame.make(scene, 1280, 800, 1.0).heights(np.array([0.001, 0.0286, 1.0, 100.0])))
+    assert all(np.allclose(h, heights[0]) for h in heights)
+    assert heights[0][0] == pytest.approx(0)  # the floor stands at a thousandth

@@ -13,13 +13,14 @@ import pytest
 import scenes
 from numpy.typing import NDArray
 
+from protocol.files import PATH_DTYPE
 from protocol.messages import SurfaceRow
 from protocol.view import PRESETS, View, override
 from renderer.frame import Frame
 from renderer.picture import Renderer
 from renderer.scene import EVERYTHING, Dirty, Scene
 
-UNIT = 0.62  # device pixels a unit of length in a picture of 640 x 400 at scale 1
+UNIT = 0.7  # device pixels a unit of length in a picture of 640 x 400 at scale 1
 BARE = {
     f"layers.{name}": False
     for name in (
@@ -230,3 +231,25 @@ def test_a_plain_3_3_context_is_enough():
     env = os.environ | {"MESA_GL_VERSION_OVERRIDE": "3.3", "MESA_GLSL_VERSION_OVERRIDE": "330"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert done.stdout.split() == ["330", "GL_NO_ERROR"], done.stderr
+
+
+@pytest.mark.parametrize("preset", ["contours-2d", "heat"])
+def test_marks_on_the_frame_are_whole(preset):
+    """The lowest point lies on the left border, the path begins on the right one: both are drawn over the frame."""
+    path = np.zeros(3, PATH_DTYPE)
+    path["alpha"], path["beta"] = [5, 3, 1], [2, 1, 0]
+    surface = replace(scenes.function(lambda x, y: 10 + x + 0.1 * y * y), path=path)
+    pixels, frame = draw(surface, PRESETS[preset], size=(640, 400))
+    plot, u = frame.layout.plot, frame.unit
+    for x, row, outwards in ((plot.x0, 0.0, -1), (plot.x1, 2.0, 1)):
+        y = plot.y1 - (row + 5) / 10 * plot.height
+        beyond = [int(x + outwards * 4 * u) + d for d in (-1, 0, 1)]
+        patch = pixels[int(y) - 3 : int(y) + 4, min(beyond) : max(beyond) + 1]
+        assert patch.min() < 0.6, (preset, x)  # ink outside of the frame
+    scene = Scene(override(PRESETS[preset], {"camera.shift_x": 0.3}))  # a mark that is out of sight leaves no ink
+    scene.apply(surface)
+    renderer = scenes.renderer()
+    moved = renderer.draw(scene, 640, 400, 1.0, samples=1)
+    right = renderer.pixels()[int(plot.y0) : int(plot.y1), int(plot.x1 + 3) : int(plot.x1 + 8)]
+    assert moved.layout.plot == plot
+    assert right.min() == 255

@@ -15,6 +15,7 @@ from protocol.view import PRESETS, override
 from renderer import fonts, frame, words
 from renderer.ink import Ink, Text
 from renderer.layers import axes, colorbar, labels, legend, title
+from renderer.layers.box import axis_ticks, height_ticks
 from renderer.scene import Scene
 
 
@@ -90,7 +91,7 @@ def test_the_picture_names_model_data_plane_and_variance():
     for part in (
         "ResNet-50 on CIFAR-10, PCA plane of the descent",
         "cross-entropy loss over 50 000 train samples",
-        "explains 80.0 % of the descent's variance (a random walk: 75.0 %)",
+        "explains 80.0 % of the descent's variance (a random walk of as many steps: 75.0 %)",
         "α, distance along principal component 1 (60.0 %)",
         "β, distance along principal component 2 (20.0 %)",
         "Loss (cross-entropy)",
@@ -130,3 +131,46 @@ def test_an_imported_surface_claims_no_batch_norm_policy():
     scene.apply(scenes.vgg())
     assert "batch norm" not in words.subtitle(scene)
     assert "fp32" not in words.provenance(scene)
+
+
+@pytest.mark.parametrize("preset", ["mesh", "contours-3d", "contours-2d"])
+@pytest.mark.parametrize("name", ["resnet", "vgg", "huge", "off-plane", "outlier"])
+@pytest.mark.parametrize("size", [(1280, 800), (640, 400), (1000, 300)])
+def test_numbers_beside_each_other_do_not_run_together(name, preset, size):
+    scene = Scene(PRESETS[preset])
+    scene.apply(scenes.ODD[name]())
+    made = frame.make(scene, *size, 1.0)
+    ink = Ink()
+    axes.Axes().overlay(made, ink)
+    numbers = [corners(t) for t in ink.texts if t.text[-1].isdigit() or t.text[-1] in "⁰¹²³⁴⁵⁶⁷⁸⁹"]
+    for a, b in itertools.combinations(numbers, 2):
+        if abs(a[:, 1].mean() - b[:, 1].mean()) < 0.5 * np.ptp(a[:, 1]):  # on one line
+            assert max(a[:, 0].min() - b[:, 0].max(), b[:, 0].min() - a[:, 0].max()) > 4 * made.unit
+
+
+@pytest.mark.parametrize("name", ["resnet", "vgg", "huge", "off-plane", "leaving", "holes"])
+def test_every_axis_has_four_ticks_and_the_height_axis_begins_at_the_floor(name):
+    scene = Scene(PRESETS["mesh"])
+    scene.apply(scenes.ODD[name]())
+    made = frame.make(scene, 1280, 800, 1.0)
+    assert all(len(axis_ticks(made, which)) >= 4 for which in (0, 1))
+    heights = [z for z, _ in height_ticks(made)]
+    assert heights[0] == pytest.approx(0, abs=0.02 * made.top)
+    assert heights == sorted(heights)
+    assert len(heights) >= 3
+    assert heights[-1] <= made.top + 1e-9
+
+
+def test_no_text_is_smaller_than_the_foot():
+    for preset in PRESETS:
+        ink, made = said(scenes.resnet(), preset)
+        assert min(t.size for t in ink.texts) >= fonts.NOTE * made.unit
+
+
+def test_a_run_is_named_by_the_end_of_its_id():
+    assert words.origin("01M865QQB8T0HXGKR7X45ZB0DT@120") == "run 5ZB0DT, step 120"
+    assert words.origin("weights.pt") == "origin weights.pt"
+    plane = PlaneMeta(kind="pca", origin="01M865QQB8T0HXGKR7X45ZB0DT@120", hash="c28018c1103c3a61")
+    scene = Scene()
+    scene.apply(replace(scenes.resnet(), meta=SurfaceMeta(plane=plane)))
+    assert words.provenance(scene) == "26 × 26 points · run 5ZB0DT, step 120 · plane c28018"

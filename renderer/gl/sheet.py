@@ -158,19 +158,11 @@ class Sheet:
         )
 
     def _put_mesh(self, program: moderngl.Program, frame: Frame, mapped: bool) -> None:
-        rows, columns = self.store.shape
-        room = (10.0 if frame.layout.flat or not frame.view.layers.base else 14.0) * frame.unit  # pixels between lines
-        cells = [max(columns - 1, 1), max(rows - 1, 1)]
-        spans = [frame.layout.plot.width, frame.layout.plot.height]
-        steps = [
-            max(1, 2 ** math.ceil(math.log2(max(room * c / s, 1e-9)))) if room * c > s else 1
-            for c, s in zip(cells, spans)
-        ]
         put(
             program,
             mesh_width=(1.15 if mapped else 0.8) * max(frame.unit, 1.0),
-            mesh_step=tuple(float(s) for s in steps),
-            mesh_ink=fade(frame.theme.mesh, 0.65 if frame.contour_ink == "map" else 1.0),
+            mesh_step=tuple(float(s) for s in frame.mesh_steps),
+            mesh_ink=fade(frame.theme.mesh, 0.5 if frame.flat else 0.65 if frame.contour_ink == "map" else 1.0),
             mesh_map=mapped,
         )
 

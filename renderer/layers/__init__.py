@@ -32,10 +32,10 @@ def make(kit: Kit) -> list[Layer]:
         base.Base(kit),
         surface.Surface(kit),
         air.Air(kit),
+        axes.Axes(),  # its frame lies under the marks
         critical.Critical(kit),
         path.Path(kit),
         labels.Labels(),
-        axes.Axes(),
         colorbar.ColorBar(),
         legend.Legend(),
         title.Title(),

@@ -11,8 +11,9 @@ from renderer.ink import Ink
 from renderer.layers.box import axis_ticks, height_ticks
 from renderer.scene import Dirty
 
-SIZE = 12.0
-NAME = 13.0
+SIZE = fonts.TICK
+NAME = fonts.BODY
+Box = tuple[float, float, float, float]  # middle x, y and half width, half height of a label
 
 
 class Axes:
@@ -46,7 +47,7 @@ def _flat(frame: Frame, ink: Ink) -> None:
         ink.rect(px - w / 2, plot.y1 + w, px + w / 2, plot.y1 + w + 5 * u, theme.line)
         half = fonts.width(label, SIZE * u) / 2
         if px - half > right + 6 * u:
-            ink.text(label, px, plot.y1 + 20 * u, SIZE * u, theme.text, align=0.5)
+            ink.text(label, px, plot.y1 + 22 * u, SIZE * u, theme.text, align=0.5)
             right = px + half
     widest = 0.0
     for y, label in axis_ticks(frame, 1):
@@ -60,11 +61,11 @@ def _flat(frame: Frame, ink: Ink) -> None:
     name = fonts.shortened(words.axis(frame.scene, 0), NAME * u, plot.width)
     if fonts.width(words.axis(frame.scene, 0), NAME * u) > plot.width:
         name = words.axis_short(frame.scene, 0)
-    ink.text(name, (plot.x0 + plot.x1) / 2, plot.y1 + 44 * u, NAME * u, theme.text, align=0.5)
+    ink.text(name, (plot.x0 + plot.x1) / 2, plot.y1 + 50 * u, NAME * u, theme.text, align=0.5)
     name = words.axis(frame.scene, 1)
     if fonts.width(name, NAME * u) > plot.height:
         name = words.axis_short(frame.scene, 1)
-    x = plot.x0 - max(10 * u + widest + 16 * u, 50 * u)
+    x = plot.x0 - max(10 * u + widest + 18 * u, 54 * u)
     ink.text(name, x, (plot.y0 + plot.y1) / 2, NAME * u, theme.text, align=0.5, angle=90.0)
 
 
@@ -82,29 +83,39 @@ def _raised(frame: Frame, ink: Ink) -> None:
     rooms = [0.8 * float(np.linalg.norm(np.diff(frame.pixels(np.stack([a, b]))[:, :2], axis=0))) for _, a, b in edges]
     fitting = [w for w in ways if all(fonts.width(name, NAME * u) < room for name, room in zip(w, rooms))]
     names = fitting[0] if fitting else ["α", "β"]
+    taken: list[Box] = []  # over all axes: two meet at a corner
+    upright = frame.rise > 0.02 and abs(float(frame.camera.elevation)) <= 84
+    if upright:
+        _upright(frame, ink, taken)
     for which, a, b in edges:
         marks = [(_with(a, which, at), label) for at, label in axis_ticks(frame, which)]
-        _edge(frame, ink, a, b, marks, names[which], middle)
-    if frame.rise <= 0.02 or abs(frame.view.camera.elevation) > 84:
-        return
-    # The upright edge that is the leftmost in the picture.
+        _edge(frame, ink, a, b, marks, names[which], middle, taken)
+
+
+def _upright(frame: Frame, ink: Ink, taken: list[Box]) -> None:
+    """Ticks along the upright edge that is the leftmost in the picture, the floor's first, and the metric's name."""
+    (sx, sy), u = frame.sides, frame.unit
     feet = np.array([(x * sx, y * sy, 0.0) for x in (-1, 1) for y in (-1, 1)])
     foot = feet[int(np.argmin(frame.pixels(feet)[:, 0]))]
     head = foot + np.array([0.0, 0.0, frame.top])
     marks = [(np.array([foot[0], foot[1], z]), label) for z, label in height_ticks(frame)]
     p = frame.pixels(np.stack([foot, head]))
     heading = words.METRIC[frame.view.metric].replace("Standard error of the loss", "Std. error")
-    low = -1e9
-    widest = 0.0
-    for at, label in reversed(marks):
+    for at, label in marks:
         q = frame.pixels(at[None])[0]
         ink.line((q[0], q[1]), (q[0] - 5 * u, q[1]), max(1.0, u), frame.theme.line)
-        if q[1] - low > SIZE * u * 1.15:
+        half = fonts.width(label, SIZE * u) / 2
+        box = (q[0] - 9 * u - half, q[1], half, SIZE * u * 0.5)
+        if _free(box, taken, 0.0, 2 * u):
             ink.text(label, q[0] - 9 * u, q[1], SIZE * u, frame.theme.text, align=1.0, anchor="middle")
-            low = q[1]
-            widest = max(widest, fonts.width(label, SIZE * u))
-    if not frame.view.normalise and heading and len(marks):
-        ink.text(heading, p[1, 0] - 4 * u, p[1, 1] - 12 * u, NAME * u, frame.theme.text, align=0.5)
+            taken.append(box)
+    if not frame.view.normalise and heading and marks:
+        ink.text(heading, p[1, 0] - 4 * u, p[1, 1] - 14 * u, NAME * u, frame.theme.text, align=0.5)
+
+
+def _free(box: Box, taken: list[Box], across: float, down: float) -> bool:
+    """Whether a label keeps its distance from all others."""
+    return all(abs(box[0] - t[0]) > box[2] + t[2] + across or abs(box[1] - t[1]) > box[3] + t[3] + down for t in taken)
 
 
 def _with(a: np.ndarray, which: int, at: float) -> np.ndarray:
@@ -121,6 +132,7 @@ def _edge(
     marks: list[tuple[np.ndarray, str]],
     name: str,
     middle: np.ndarray,
+    taken: list[Box],
 ) -> None:
     """Ticks outwards from the edge a-b of the floor, and the axis' name along it."""
     u, theme = frame.unit, frame.theme
@@ -133,7 +145,6 @@ def _edge(
     out = np.array([-along[1], along[0]])
     if np.dot(out, (pa + pb) / 2 - middle) < 0:
         out = -out
-    taken: list[tuple[float, float]] = []
     reach = 0.0
     for at, label in marks:
         q = frame.pixels(at[None])[0, :2]
@@ -142,11 +153,12 @@ def _edge(
         width = fonts.width(label, SIZE * u)
         # the label's box touches the tick's tip from outside
         centre = q + out * 10 * u + out * (abs(out[0]) * width / 2 + abs(out[1]) * SIZE * u * 0.42)
-        if all(abs(centre[0] - t[0]) > width + 5 * u or abs(centre[1] - t[1]) > SIZE * u * 1.2 for t in taken):
+        box = (float(centre[0]), float(centre[1]), width / 2, SIZE * u * 0.5)
+        if _free(box, taken, 7 * u, 3 * u):
             ink.text(label, centre[0], centre[1], SIZE * u, theme.text, align=0.5, anchor="middle")
-            taken.append((centre[0], centre[1]))
+            taken.append(box)
             reach = max(reach, 10 * u + abs(out[0]) * width + abs(out[1]) * SIZE * u)
     angle = float(np.degrees(np.arctan2(-along[1], along[0])))
     angle = (angle + 90) % 180 - 90
-    centre = (pa + pb) / 2 + out * (reach + 16 * u)
+    centre = (pa + pb) / 2 + out * (reach + 21 * u)
     ink.text(name, centre[0], centre[1], NAME * u, theme.text, align=0.5, anchor="middle", angle=angle)

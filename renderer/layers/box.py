@@ -3,6 +3,8 @@ does this."""
 
 from __future__ import annotations
 
+import math
+
 import moderngl
 import numpy as np
 
@@ -13,7 +15,7 @@ from renderer.gl.kit import Kit
 from renderer.ink import Ink, Point, capsules
 from renderer.scene import Dirty
 
-TICKS = 5
+TICKS, FEWEST = 5, 4
 
 
 def axis_ticks(frame: Frame, which: int) -> list[tuple[float, str]]:
@@ -22,18 +24,39 @@ def axis_ticks(frame: Frame, which: int) -> list[tuple[float, str]]:
     axis, side = frame.scene.axes[which], frame.sides[which]
     lo, hi = float(axis[0]), float(axis[-1])
     count = max(2, round(TICKS * side / max(frame.sides)))
-    return [(((t.value - lo) / (hi - lo) * 2 - 1) * side, t.label) for t in ticks.linear(lo, hi, count)]
+    found = ticks.linear(lo, hi, count)
+    while len(found) < FEWEST and count < 3 * FEWEST:  # so coarse a step leaves too few inside of the range
+        count += 1
+        found = ticks.linear(lo, hi, count)
+    return [(((t.value - lo) / (hi - lo) * 2 - 1) * side, t.label) for t in found]
 
 
 def height_ticks(frame: Frame) -> list[tuple[float, str]]:
-    """(world height, label) along the height axis."""
+    """(world height, label) along the height axis, from the floor's value to the highest, upwards."""
     scale = frame.scale
+    if frame.rise <= 0.02 or not scale.measured:
+        return []
     count = 5 if frame.top > 0.5 else 2
-    return [
-        (frame.floor + frame.rise * u, label)
-        for u, label in scale.ticks(count, scale.log_height, frame.view.normalise)
-        if frame.rise > 0.02
-    ]
+    if frame.view.normalise:
+        return [(frame.floor + frame.rise * u, label) for u, label in scale.ticks(count, scale.log_height, True)]
+    ends = frame.pixels(np.array([[*frame.sides, 0.0], [*frame.sides, frame.top]]))
+    count = min(count + 1, max(1, int(np.linalg.norm(ends[1, :2] - ends[0, :2]) / (22 * frame.unit))))
+    marks = upright(scale.floor, scale.hi, scale.log_height, count)
+    heights = frame.heights(np.array([t.value for t in marks], float))
+    return [(float(z), t.label) for z, t in zip(heights, marks)]
+
+
+def upright(low: float, hi: float, log: bool, count: int) -> list[ticks.Tick]:
+    """About `count` ticks from the floor's value, itself one, to the highest; decades are counted from the floor."""
+    power = round(math.log10(low)) if log else 0
+    if log and abs(low / 10.0**power - 1) < 1e-9 and math.log10(hi) - power >= 2:
+        stride = max(1, math.ceil((math.log10(hi) - power) / (count + 0.5)))
+        decades = range(power, math.floor(math.log10(hi) + 1e-9) + 1, stride)
+        return [ticks.Tick(float(f"1e{e}"), ticks.number(float(f"1e{e}"), 3)) for e in decades]
+    marks = ticks.log(low, hi, count) if log else ticks.linear(low, hi, count)
+    if marks and marks[0].value - low > 1e-9 * (hi - low):
+        marks = [ticks.Tick(low, ticks.number(low, 3)), *marks]
+    return marks
 
 
 def behind(frame: Frame) -> tuple[int, int]:

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from renderer import fonts, words
 from renderer.colormaps import luminance
 from renderer.frame import Frame
 from renderer.ink import TRIANGLE, Ink
+from renderer.layout import BAR
 from renderer.scene import Dirty
 from renderer.theme import fade, hexa
 from renderer.ticks import number
 
-BAR = (16.0, 236.0)  # width, height
-HEAD = 48.0  # from the panel's top to the bar's
+WIDTH = 18.0
+MOST = 560.0  # height in a raised picture; beside a flat one it is as high as the plot
+HEAD = 50.0  # from the panel's top to the bar's
 
 
-def height(frame: Frame) -> float:
-    """Height of the whole block in pixels, 0 where none is drawn."""
-    if not frame.view.layers.colorbar or not frame.scale.measured:
+def drawn(frame: Frame) -> bool:
+    """Whether there is a bar."""
+    return frame.view.layers.colorbar and frame.scale.measured > 0 and frame.layout.panel.width > 0
+
+
+def width(frame: Frame) -> float:
+    """Width of the bar with its numbers and the space beside them, in pixels; 0 where none is drawn."""
+    if not drawn(frame):
         return 0.0
-    return _head(frame) + _bar_height(frame) + 34 * frame.unit
+    widest = max((fonts.width(label, fonts.TICK * frame.unit) for _, label in _ticks(frame)), default=0.0)
+    return max(BAR * frame.unit, widest + (WIDTH + 34) * frame.unit)
 
 
-def _head(frame: Frame) -> float:
+def head(frame: Frame) -> float:
+    """From the panel's top to the bar's, in pixels; 0 where none is drawn."""
+    if not drawn(frame):
+        return 0.0
     pointed = frame.scale.clip is not None and frame.view.clip_mode == "plateau"
     return (HEAD + (10.0 if pointed else 0.0)) * frame.unit
 
 
-def _bar_height(frame: Frame) -> float:
-    panel = frame.layout.panel
-    if frame.layout.below:
-        return max(round(panel.height - _head(frame) - 8 * frame.unit), 1)
-    return round(min(BAR[1] * frame.unit, 0.42 * panel.height))
+def _ticks(frame: Frame) -> list[tuple[float, str]]:
+    return frame.scale.ticks(6, frame.scale.log_color, frame.view.normalise)
 
 
 class ColorBar:
@@ -43,26 +53,32 @@ class ColorBar:
         pass
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
-        if not height(frame) or frame.layout.panel.width <= 0:
+        if not drawn(frame):
             return
         u, theme, panel, scale = frame.unit, frame.theme, frame.layout.panel, frame.scale
         heading, note = words.bar(frame.scene)
         room = panel.width
-        ink.text(
-            fonts.shortened(heading, 13 * u, room, True), panel.x0, panel.y0 + 10 * u, 13 * u, theme.text, bold=True
-        )
+        size, small = fonts.BODY * u, fonts.SMALL * u
+        ink.text(fonts.shortened(heading, size, room, True), panel.x0, panel.y0 + 12 * u, size, theme.text, bold=True)
         if frame.view.normalise:
             note = words.normalised(scale)
-        ink.text(fonts.shortened(note, 11.5 * u, room), panel.x0, panel.y0 + 27 * u, 11.5 * u, theme.muted)
+        ink.text(fonts.shortened(note, small, room), panel.x0, panel.y0 + 32 * u, small, theme.muted)
 
         x0 = round(panel.x0)
-        x1 = x0 + round(BAR[0] * u)
-        y0 = round(panel.y0 + _head(frame))
-        rows = int(_bar_height(frame))
+        x1 = x0 + round(WIDTH * u)
+        y0 = round(panel.y0 + head(frame))
+        bottom = panel.y1 - (24 * u if scale.constant or frame.layout.below else 4 * u)
+        if frame.layout.flat and not frame.layout.below:
+            bottom = min(max(frame.layout.plot.y1, y0 + 150 * u), bottom)
+        else:
+            bottom = min(bottom, y0 + MOST * u)
+        rows = max(round(bottom) - y0, 1)
         y1 = y0 + rows
         entries = np.round((1 - (np.arange(rows) + 0.5) / rows) * 255).astype(int)
-        for k, rgb in enumerate(frame.table[entries] / 255.0):
-            ink.rect(x0, y0 + k, x1, y0 + k + 1, (float(rgb[0]), float(rgb[1]), float(rgb[2]), 1.0))
+        edges = [0, *(np.flatnonzero(np.diff(entries)) + 1), rows]  # rows of one colour are one rectangle
+        for a, b in itertools.pairwise(edges):
+            r, g, blue = (float(v) for v in frame.table[entries[a]] / 255.0)
+            ink.rect(x0, y0 + a, x1, y0 + b, (r, g, blue, 1.0))
         w = max(1.0, round(u * 0.75))
         ink.frame(x0, y0, x1, y1, w, theme.line)
 
@@ -76,13 +92,13 @@ class ColorBar:
                 ink.rect(x0, round(y), x1, round(y) + max(1.0, round(u * 0.6)), tint)
 
         low = 1e9
-        for unit, label in scale.ticks(6, scale.log_color, frame.view.normalise):
+        for unit, label in _ticks(frame):
             y = y0 + (1 - unit) * rows
             if not y0 - 1 <= y <= y1 + 1:
                 continue
             ink.rect(x1 + w, round(y - w / 2), x1 + w + 4 * u, round(y - w / 2) + w, theme.line)
-            if low - y > 14 * u:
-                ink.text(label, x1 + 10 * u, y, 12 * u, theme.text, anchor="middle")
+            if low - y > 16 * u:
+                ink.text(label, x1 + 10 * u, y, fonts.TICK * u, theme.text, anchor="middle")
                 low = y
         if scale.clip is not None and frame.view.clip_mode == "plateau":
             top = frame.table[255] / 255.0
@@ -91,6 +107,5 @@ class ColorBar:
             r -= 2 * w
             ink.glyph(TRIANGLE, (middle, y0 - 2 * w - r / 2), r, (float(top[0]), float(top[1]), float(top[2]), 1.0))
         if scale.constant:
-            ink.text(
-                f"{number(scale.lo * 0.5 + scale.hi * 0.5)} everywhere", panel.x0, y1 + 18 * u, 11.5 * u, theme.muted
-            )
+            text = f"{number(scale.lo * 0.5 + scale.hi * 0.5)} everywhere"
+            ink.text(text, panel.x0, y1 + 18 * u, small, theme.muted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from renderer.scene import Dirty
 from renderer.theme import Colour, hexa
 from renderer.ticks import number
 
-SIZE = 11.0
-MOST = 14  # labels in a picture
+SIZE = 13.0
+APART = 0.55  # of the plot: how far from each other two labels of one isoline stand
+MOST = 16  # labels in a picture
 
 
 class Labels:
@@ -68,19 +70,32 @@ def find(frame: Frame, per_cell: tuple[float, float]) -> list[tuple[Level, isoli
     """Labelled levels and their places, at most MOST, apart from each other and from the path and marks."""
     scene, u = frame.scene, frame.unit
     refined = isolines.refine(scene.field)
-    chosen = [level for level in frame.scale.levels if level.major] or list(frame.scale.levels)[::3]
+    chosen = wanted(frame.scale.levels)
     taken = np.array([(p.x, p.y) for p in _marks(frame)]).reshape(-1, 2) * np.array(per_cell)
     rows, columns = scene.n.shape
-    out = []
+    out: list[tuple[Level, isolines.Place]] = []
     units = frame.scale.unit(np.array([level.value for level in chosen], float))
     for level, unit in list(zip(chosen, units))[:MOST]:
         room = fonts.width(number(level.value, 3), SIZE * u, True) + 14 * u
         pieces = isolines.segments(refined, float(unit))
-        place = isolines.places(pieces, per_cell, room, taken, 16 * u, (columns - 1, rows - 1))
-        if place is not None:
+        far = APART * max((columns - 1) * per_cell[0], (rows - 1) * per_cell[1])
+        for _ in range(3):  # an isoline of several parts, or a long one, is named more than once
+            place = isolines.places(pieces, per_cell, room, taken, 18 * u, (columns - 1, rows - 1))
+            if place is None or len(out) >= MOST:
+                break
             out.append((level, place))
-            taken = np.concatenate([taken, [[place.x * per_cell[0], place.y * per_cell[1]]]])
+            at = np.array([place.x * per_cell[0], place.y * per_cell[1]])
+            along = np.array([place.dx * per_cell[0], place.dy * per_cell[1]])
+            along *= room / 2 / max(float(np.linalg.norm(along)), 1e-9)
+            taken = np.concatenate([taken, [at - along, at, at + along]])
+            pieces = pieces[np.linalg.norm(pieces.mean(1) * np.array(per_cell) - at, axis=1) > far]
     return out
+
+
+def wanted(found: Sequence[Level]) -> list[Level]:
+    """The levels that are named, most wanted first: the major ones, and the outermost and innermost of all."""
+    major = [level for level in found if level.major] or list(found)[::3]
+    return major + [level for level in (found[-1], found[0]) if level not in major]
 
 
 def _marks(frame: Frame) -> list[isolines.Place]:

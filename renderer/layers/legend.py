@@ -1,29 +1,46 @@
-"""The legend: what each mark means, with the numbers that a reader wants: start, end, lowest point, what is missing."""
+"""The legend: what each mark means, with the numbers that a reader wants (facts.py), in as many columns as fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from renderer import draft, fonts
+from renderer import facts, fonts
+from renderer.facts import Fact
 from renderer.frame import Frame
 from renderer.ink import Ink
 from renderer.layers import colorbar
 from renderer.layers.critical import KINDS, glyph, interior
 from renderer.scene import Dirty
 from renderer.theme import Colour
-from renderer.ticks import number
+
+INDENT = 25.0  # units, from an entry's mark to its words
+LINE, NEXT, RAMP = 18.0, 27.0, 20.0  # from line to line, to the next entry, the height of a ramp of colours
+COLUMN = 236.0  # the least width of a column
+Draw = Callable[[Ink, float, float], None]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A mark, drawn around a point by `draw(ink, x, y)`, with a heading and lines of detail."""
+    """A mark, drawn around a point by `draw(ink, x, y)`, with what it means. `rank`: the highest go first where room
+    is short, their spare lines before them. `ramp`: the names of the ends of the path's colours, drawn below."""
 
-    draw: Callable[[Ink, float, float], None]
-    heading: str
-    lines: tuple[str, ...] = ()
+    draw: Draw
+    fact: Fact
+    rank: int = 0
+    ramp: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An entry in its column, its lines broken: y of the heading from the column's top, in units."""
+
+    entry: Entry
+    column: int
+    y: float
+    lines: tuple[str, ...]
 
 
 class Legend:
@@ -41,24 +58,57 @@ class Legend:
             _nothing(frame, ink)
         if not frame.view.layers.legend or panel.width <= 0:
             return
-        x0, y = panel.x0, panel.y0 + 10 * u
-        if colorbar.height(frame):
-            if frame.layout.below:
-                x0 += min(190 * u, 0.45 * panel.width)
-            else:
-                y += colorbar.height(frame) - 4 * u
-        room = panel.x1 - x0 - 24 * u
-        for entry in entries(frame):
-            lines = [line for text in entry.lines for line in fonts.wrapped(text, 11.5 * u, room)]
-            if y + (8 + 15 * len(lines)) * u > panel.y1 + 4 * u:
-                break
-            entry.draw(ink, x0 + 8 * u, y)
-            heading = fonts.shortened(entry.heading, 12 * u, room, True)
-            ink.text(heading, x0 + 24 * u, y, 12 * u, theme.text, anchor="middle", bold=True)
-            for line in lines:
-                y += 15.5 * u
-                ink.text(line, x0 + 24 * u, y, 11.5 * u, theme.muted, anchor="middle")
-            y += 22 * u
+        bar = colorbar.width(frame)
+        x0, y0 = panel.x0 + bar, panel.y0 + max(colorbar.head(frame), 4 * u) + 8 * u
+        columns = max(1, int((panel.x1 - x0) // (COLUMN * u)))
+        width = (panel.x1 - x0) / columns
+        room = width / u - INDENT - (14 if columns > 1 else 0)
+        bold, small = fonts.BODY * u, fonts.SMALL * u
+        for placed in arrange(entries(frame), columns, (panel.y1 - y0) / u, room):
+            x, y = x0 + placed.column * width, y0 + placed.y * u
+            placed.entry.draw(ink, x + 9 * u, y)
+            heading = fonts.shortened(placed.entry.fact.heading, bold, room * u, True)
+            ink.text(heading, x + INDENT * u, y, bold, theme.text, anchor="middle", bold=True)
+            if placed.entry.ramp is not None:
+                y += RAMP * u
+                _ramp(frame, ink, x + INDENT * u, y, room * u, placed.entry.ramp)
+            for line in placed.lines:
+                y += LINE * u
+                ink.text(line, x + INDENT * u, y, small, theme.muted, anchor="middle")
+
+
+def arrange(found: list[Entry], columns: int, height: float, room: float) -> list[Placed]:
+    """Entries from the top down, column after column; where they do not fit, details are given up, then entries.
+
+    `height` and `room` (the width of a line) in units.
+    """
+    ranks = sorted({entry.rank for entry in found}, reverse=True)
+    ways = [found]
+    for rank in ranks:
+        short = [replace(e, fact=e.fact.short()) if e.rank == rank else e for e in ways[-1]]
+        ways.append(short)
+    for rank in ranks:
+        ways.append([e for e in ways[-1] if e.rank != rank])
+    for way in ways:
+        placed = _flow(way, columns, height, room)
+        if placed is not None:
+            return placed
+    return []
+
+
+def _flow(found: list[Entry], columns: int, height: float, room: float) -> list[Placed] | None:
+    out, column, y = [], 0, 0.0
+    for entry in found:
+        fact = entry.fact
+        lines = [t for text in fact.lines for t in fonts.wrapped(text, fonts.SMALL, room, lines=4)]
+        deep = LINE * len(lines) + (RAMP if entry.ramp is not None else 0.0)
+        if y + deep + 7 > height and y > 0:
+            column, y = column + 1, 0.0
+        if column >= columns or y + deep + 7 > height:
+            return None
+        out.append(Placed(entry, column, y, tuple(lines)))
+        y += deep + NEXT
+    return out
 
 
 def _nothing(frame: Frame, ink: Ink) -> None:
@@ -68,7 +118,7 @@ def _nothing(frame: Frame, ink: Ink) -> None:
         what,
         (plot.x0 + plot.x1) / 2,
         (plot.y0 + plot.y1) / 2,
-        15 * u,
+        17 * u,
         frame.theme.text,
         align=0.5,
         anchor="middle",
@@ -79,125 +129,124 @@ def _nothing(frame: Frame, ink: Ink) -> None:
 
 
 def entries(frame: Frame) -> list[Entry]:
-    """The legend's entries, most wanted first."""
+    """The legend's entries in their order."""
     scene, scale, view, u = frame.scene, frame.scale, frame.view, frame.unit
     out: list[Entry] = []
-    assert scene.axes is not None
     if view.layers.path and len(scene.path):
         out += _path(frame)
     if view.layers.minimum and scale.lowest is not None and not scale.constant:
-        i, j = scale.lowest
-        word = "Highest" if view.metric == "accuracy" else "Lowest"
-        at = f"measured at α = {number(float(scene.axes[0][j]), 3)}, β = {number(float(scene.axes[1][i]), 3)}"
-        value = number(float(scene.shown[i, j]), 4)
-        out.append(
-            Entry(
-                lambda ink, x, y: glyph(ink, "lowest", (x, y), u, frame.on_paper),
-                f"{word} value: {value}",
-                (at,),
-            )
-        )
-    if scale.clip is not None:
-        how = (
-            "cut away"
-            if view.clip_mode == "cut"
-            else "drawn flat at that height"
-            if view.mode == "3d"
-            else "drawn as one colour"
-        )
-        total = scale.measured
-        out.append(
-            Entry(
-                _swatch(frame, frame.at(1.0) if view.clip_mode == "plateau" else frame.theme.paper),
-                f"Clipped above {number(scale.clip, 3)}",
-                (f"{scale.clipped} of {total} points, {how}",),
-            )
-        )
-    total = scene.n.size
-    if scale.diverged:
-        out.append(
-            Entry(
-                _hatch(frame, True, frame.theme.diverged),
-                "Diverged",
-                (f"{scale.diverged} of {total} points: loss not finite",),
-            )
-        )
-    if scale.missing:
-        lines = [f"{scale.missing} of {total} points"]
-        if scene.unfinished and draft.gaps(scene.n):
-            lines.append("pale: drawn straight from row to row")
-        out.append(Entry(_hatch(frame, False, frame.theme.hatch), "Not measured", tuple(lines)))
-    if scale.below:
-        out.append(
-            Entry(
-                lambda ink, x, y: None,
-                "Zero or less",
-                (f"{scale.below} points, drawn at {number(scale.lo, 3)}: they have no logarithm",),
-            )
-        )
+        out.append(Entry(lambda ink, x, y: glyph(ink, "lowest", (x, y), u, frame.on_paper), facts.lowest(scene)))
     if view.layers.critical and len(scene.critical):
         for kind in KINDS:
             count = int(np.count_nonzero(interior(scene.critical)["kind"] == kind))
             if count:
                 plural = {"minimum": "minima", "saddle": "saddles", "maximum": "maxima"}[kind]
-                name = f"{count} {kind if count == 1 else plural}"
-                out.append(Entry(lambda ink, x, y, k=kind: glyph(ink, k, (x, y), u), name))  # type: ignore[misc]
+                name = Fact(f"{count} {kind if count == 1 else plural}")
+                out.append(Entry(lambda ink, x, y, k=kind: glyph(ink, k, (x, y), u), name, 2))  # type: ignore[misc]
+    if (contours := facts.contours(scene)) is not None:
+        out.append(Entry(_lines(frame), contours, 3))
+    if view.layers.mesh or (view.layers.base and not frame.flat):
+        out.append(Entry(_mesh(frame), facts.grid(scene, frame.mesh_steps), 4))
+    if scale.clip is not None:
+        colour = frame.at(1.0) if view.clip_mode == "plateau" else frame.theme.paper
+        out.append(Entry(_swatch(frame, colour), facts.clipped(scene), 1))
+    if scale.diverged:
+        out.append(Entry(_hatch(frame, True, frame.theme.diverged), facts.diverged(scene), 1))
+    if scale.missing:
+        out.append(Entry(_hatch(frame, False, frame.theme.hatch), facts.missing(scene), 1))
+    if scale.below:
+        out.append(Entry(_blank, facts.below(scene), 1))
+    if (whole := facts.whole(scene)) is not None:
+        out.append(Entry(_blank, whole, 1))
     return out
 
 
 def _path(frame: Frame) -> list[Entry]:
-    scene, u = frame.scene, frame.unit
+    scene = frame.scene
     path, inside = scene.path, scene.path_inside()
     off = scene.path_off_plane
     table = frame.path_table / 255.0
-    out = []
-    for k, colour, word in ((0, table[0], "Start"), (len(path) - 1, table[-1], "End")):
-        row = path[k]
-        when = f"epoch {number(float(row['epoch']), 3)}" if np.isfinite(row["epoch"]) else ""
-        if not when and len(path) > 1 and int(path["step"][-1]) != len(path) - 1:
-            when = f"step {int(row['step'])}"
-        heading = f"{word} of the path" + (f", {when}" if when else "")
-        lines = [f"α = {number(float(row['alpha']), 3)}, β = {number(float(row['beta']), 3)}"]
-        for column in ("loss_weights", "loss_plane"):
-            if np.isfinite(row[column]):
-                lines[0] += f"; loss {number(float(row[column]), 3)}"
-                break
-        if not inside[k]:
-            lines.append("outside of the grid")
-        rgb: Colour = (float(colour[0]), float(colour[1]), float(colour[2]), 1.0)
+    ends = []
+    for k, colour in ((0, table[0]), (len(path) - 1, table[-1])):
+        rgb = np.array(colour)
         if off:
-            p = frame.theme.paper
-            rgb = (rgb[0] * 0.45 + p[0] * 0.55, rgb[1] * 0.45 + p[1] * 0.55, rgb[2] * 0.45 + p[2] * 0.55, 1.0)
-        out.append(Entry(_dot(frame, rgb, u), heading, tuple(lines)))
-        if len(path) == 1:
-            break
-    outside = int(np.count_nonzero(~inside))
-    notes = []
-    if off:
-        median = float(np.median(path["off_plane"][np.isfinite(path["off_plane"])]))
-        notes.append(
-            Entry(
-                lambda ink, x, y: None,
-                "Path: off this plane",
-                (f"median distance from it {100 * median:.1f} % of the way",),
-            )
-        )
-    if outside and len(path) > 2:
-        notes.append(
-            Entry(lambda ink, x, y: None, f"{outside} of {len(path)} path points", ("lie outside of the grid",))
-        )
-    return out + notes
+            rgb = frame.pale(rgb)
+        ends.append((k, _dot(frame, (float(rgb[0]), float(rgb[1]), float(rgb[2]), 1.0))))
+    if off and inside.all() and on_a_point(frame):
+        return [Entry(ends[1][1], facts.path_on_a_point(scene))]
+    out = []
+    if len(path) > 1:
+        out.append(Entry(_blank, facts.path(scene), 1, None if off else facts.path_scale(path)[1:]))
+    for (k, draw), word in list(zip(ends, ("Start", "End")))[: len(path)]:
+        out.append(Entry(draw, facts.path_point(scene, k, word, bool(inside[k]))))
+    outside = facts.outside(scene)
+    return [*out, Entry(_blank, outside, 1)] if outside is not None else out
 
 
-def _dot(frame: Frame, colour: Colour, u: float) -> Callable[[Ink, float, float], None]:
+def on_a_point(frame: Frame) -> bool:
+    """Whether all points of the path fall onto one in the picture: within the radius of its dots."""
+    p = frame.pixels(frame.world(frame.scene.path["alpha"], frame.scene.path["beta"], 0.0))[:, :2]
+    return bool(np.linalg.norm(p - p[-1], axis=1).max() < 4 * frame.unit)
+
+
+def _blank(ink: Ink, x: float, y: float) -> None:
+    pass
+
+
+def _ramp(frame: Frame, ink: Ink, x: float, y: float, room: float, ends: tuple[str, str]) -> None:
+    """The colours along the path between the names of its ends, as they look on the surface."""
+    u, size = frame.unit, fonts.SMALL * frame.unit
+    left, right = (fonts.width(text, size) for text in ends)
+    a = x + left + 10 * u
+    b = x + min(room, 200 * u) - right - 10 * u
+    ink.text(ends[0], x, y, size, frame.theme.muted, anchor="middle")
+    ink.text(ends[1], b + 10 * u, y, size, frame.theme.muted, anchor="middle")
+    ink.line((a, y), (b, y), 8 * u, frame.theme.halo)
+    stops = frame.path_table[np.linspace(0, 255, 17).astype(int)] / 255.0
+    colours: list[Colour] = [(float(r), float(g), float(bl), 1.0) for r, g, bl in stops]
+    at = np.linspace(a, b, len(colours))
+    for k in range(len(colours) - 1):
+        ink.line((at[k], y), (at[k + 1], y), 5.4 * u, colours[k], colours[k + 1])
+
+
+def _lines(frame: Frame) -> Draw:
+    """Isolines as they look: a thick one between two thin ones, or all of one width."""
+    u, thick = frame.unit, frame.view.contours.width
+    found = frame.scale.levels
+    mixed = len({level.major for level in found}) > 1
+    middle = found[len(found) // 2]
+    unit = float(frame.scale.unit(np.array([middle.value]))[0])
+    colour = frame.at(unit) if frame.contour_ink == "map" else frame.theme.text
+
     def draw(ink: Ink, x: float, y: float) -> None:
-        ink.dot((x, y), 6.2 * u, frame.theme.halo)
-        ink.dot((x, y), 4.8 * u, colour)
+        for dy, major in ((-5, False), (0, True), (5, False)):
+            width = thick * (1.5 if major or not mixed else 0.8) * u
+            ink.line((x - 8 * u, y + dy * u), (x + 8 * u, y + dy * u), max(width, 0.8), colour)
 
     return draw
 
 
-def _swatch(frame: Frame, colour: Colour) -> Callable[[Ink, float, float], None]:
+def _mesh(frame: Frame) -> Draw:
+    u, colour = frame.unit, frame.theme.line
+
+    def draw(ink: Ink, x: float, y: float) -> None:
+        for d in (-6, 0, 6):
+            ink.line((x + d * u, y - 8 * u), (x + d * u, y + 8 * u), max(0.8 * u, 0.8), colour)
+            ink.line((x - 8 * u, y + d * u), (x + 8 * u, y + d * u), max(0.8 * u, 0.8), colour)
+
+    return draw
+
+
+def _dot(frame: Frame, colour: Colour) -> Draw:
+    def draw(ink: Ink, x: float, y: float) -> None:
+        u = frame.unit
+        ink.dot((x, y), 6.8 * u, frame.theme.halo)
+        ink.dot((x, y), 5.3 * u, colour)
+
+    return draw
+
+
+def _swatch(frame: Frame, colour: Colour) -> Draw:
     def draw(ink: Ink, x: float, y: float) -> None:
         r, u = 6, frame.unit
         box = (round(x - r * u), round(y - r * u), round(x + r * u), round(y + r * u))
@@ -207,7 +256,7 @@ def _swatch(frame: Frame, colour: Colour) -> Callable[[Ink, float, float], None]
     return draw
 
 
-def _hatch(frame: Frame, crossed: bool, colour: Colour) -> Callable[[Ink, float, float], None]:
+def _hatch(frame: Frame, crossed: bool, colour: Colour) -> Draw:
     def draw(ink: Ink, x: float, y: float) -> None:
         u = frame.unit
         box = (round(x - 7 * u), round(y - 7 * u), round(x + 7 * u), round(y + 7 * u))

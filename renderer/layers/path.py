@@ -19,7 +19,7 @@ from renderer.ink import Ink, capsules
 from renderer.scene import Dirty
 
 PIECES = 24  # a segment is bent over the surface in so many
-HIDDEN = 0.35
+HIDDEN = 0.45
 Floats = NDArray[np.float64]
 
 
@@ -73,9 +73,8 @@ class Path:
         scene, view, u, size = frame.scene, frame.view, frame.unit, frame.layout.size
         if not view.layers.path or not len(scene.path) or scene.axes is None:
             return
-        off, (x, y) = scene.path_off_plane, scene.axes
-        box = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
-        ends = cut(scene.path["alpha"], scene.path["beta"], box, joined=not off)
+        off = scene.path_off_plane
+        ends = self._ends(frame, off)
         radius = view.path_width * u / 2
         halo = np.array(frame.theme.halo)
         tint = self._tint(frame, off)
@@ -88,7 +87,7 @@ class Path:
                 capsules(pa, pb, radius + 1.3 * u, rim, rim),
                 capsules(pa, pb, radius, tint(ends.ta), tint(ends.tb)),
             ]
-        dots = self._dots(frame, ends, radius, tint, halo, off)
+        dots = [] if frame.layout.flat else self._dots(frame, ends, radius, tint, halo, off)
         ctx = self.kit.ctx
         if frame.flat:
             ctx.disable(moderngl.DEPTH_TEST)
@@ -107,6 +106,14 @@ class Path:
         ctx.fbo.depth_mask = True
         ctx.depth_func = "<="
 
+    def _ends(self, frame: Frame, off: bool) -> Ends:
+        """The path inside of the grid, the same at every frame of a still picture."""
+        path, axes = frame.scene.path, frame.scene.axes
+        assert axes is not None
+        x, y = axes
+        box = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
+        return cut(path["alpha"], path["beta"], box, joined=not off)
+
     def _pixels(self, frame: Frame, points: Floats) -> Floats:
         """Pixels of places on the surface, drawn towards the eye so that half the line's width stays in front."""
         world = frame.world(points[:, 0], points[:, 1])
@@ -120,8 +127,7 @@ class Path:
         def colours(t: Floats) -> Floats:
             rgb = frame.path_table[np.round(np.clip(t, 0, 1) * 255).astype(int)] / 255.0
             if off:
-                paper = np.array(frame.theme.paper[:3])
-                rgb = rgb * 0.45 + paper * 0.55
+                rgb = frame.pale(rgb)
             return np.concatenate([rgb, np.ones((len(t), 1))], 1)
 
         return colours
@@ -136,9 +142,13 @@ class Path:
         rim = np.tile(halo, (len(p), 1))
         small = max(radius * 1.25, 2.2 * u)
         many = len(p) > 60  # so many checkpoints are a line already
+        point = off and float(np.linalg.norm(p[:, :2] - p[-1, :2], axis=1).max()) < 4 * u  # one dot says it all
         keep = (ends.td == 0) | (ends.td == 1) | (not many)
         big = (ends.td == 0) | (ends.td == 1)
-        r = np.where(big & (not off), small * 1.75, small)[keep]
+        r = np.where(big & (not off), small * 1.75, small * (1.25 if point else 1.0))
+        if point:
+            keep = np.arange(len(p)) == len(p) - 1
+        r = r[keep]
         p, rim, colour = p[keep], rim[keep], tint(ends.td)[keep]
         out = []
         for extra, c in ((1.4 * u, rim), (0.0, colour)):
@@ -148,4 +158,15 @@ class Path:
         return out
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
-        pass
+        """Seen from above, dots lie over the frame of the axes, so that those on the border are whole."""
+        scene = frame.scene
+        if not frame.layout.flat or not frame.view.layers.path or not len(scene.path) or scene.axes is None:
+            return
+        off = scene.path_off_plane
+        ends = self._ends(frame, off)
+        radius = frame.view.path_width * frame.unit / 2
+        for shapes in self._dots(frame, ends, radius, self._tint(frame, off), np.array(frame.theme.halo), off):
+            for shape in shapes:
+                if frame.shows(shape[:2]):
+                    r, g, b, a = (float(v) for v in shape[8:12])
+                    ink.dot((float(shape[0]), float(shape[1])), float(shape[6]), (r, g, b, a))

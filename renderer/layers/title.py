@@ -1,4 +1,4 @@
-"""Title, the line under it, and the provenance at the foot."""
+"""Title, the line under it, and the provenance at the foot. A line too long for its place begins further left."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ class Title:
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         u, theme, layout = frame.unit, frame.theme, frame.layout
+        widest = layout.right - layout.margin
         if frame.view.layers.title:
             x, y = layout.title
             text = words.title(frame.scene)
-            size = 22 * u
-            while fonts.width(text, size, True) > layout.title_room and size > 15 * u:
+            size = 24 * u
+            while fonts.width(text, size, True) > widest and size > 16 * u:
                 size *= 0.95
-            ink.text(fonts.shortened(text, size, layout.title_room, True), x, y, size, theme.text, bold=True)
-            text = fonts.shortened(words.subtitle(frame.scene), 13 * u, layout.title_room)
-            ink.text(text, x, y + 23 * u, 13 * u, theme.muted)
+            text = fonts.shortened(text, size, widest, True)
+            small = fonts.SUBTITLE * u
+            lines = fonts.wrapped(words.subtitle(frame.scene), small, widest, lines=layout.subtitle_lines)
+            need = max(fonts.width(text, size, True), *(fonts.width(line, small) for line in lines))
+            x = min(x, max(layout.margin, layout.right - need))
+            ink.text(text, x, y, size, theme.text, bold=True)
+            for k, line in enumerate(lines):
+                ink.text(line, x, y + (25 + 20 * k) * u, small, theme.muted)
         if frame.view.layers.provenance and frame.scene.axes is not None:
             x, y = layout.provenance
-            text = fonts.shortened(words.provenance(frame.scene), 10.5 * u, layout.provenance_room)
-            ink.text(text, x, y, 10.5 * u, theme.muted)
+            small = fonts.NOTE * u
+            text = fonts.shortened(words.provenance(frame.scene), small, widest)
+            x = min(x, max(layout.margin, layout.right - fonts.width(text, small)))
+            ink.text(text, x, y, small, theme.muted)
