@@ -25,6 +25,7 @@ from protocol.messages import (
     AnalysisDone,
     CheckpointSaved,
     Done,
+    ImportSpec,
     PlaneDone,
     Recipe,
     SurfaceDone,
@@ -138,6 +139,8 @@ class Endings:
                 run=result.run or "", step=about["step"], epoch=about["epoch"], file=relative, sha256=digest
             )
             told.append((f"run/{result.run}/", event, {}))
+        if isinstance(job.spec, ImportSpec):
+            t.discard(f"uploads/{job.spec.upload}")
         return told
 
     def seal(self, active: Active, result: Done) -> None:
@@ -227,6 +230,8 @@ class Endings:
                 t.put_surface(record, surface.alpha.tobytes(), surface.beta.tobytes())
                 t.set_path(surface_id, surface.path.tobytes())
                 made.unlink(missing_ok=True)
+                if isinstance(job.spec, ImportSpec):
+                    t.discard(f"uploads/{job.spec.upload}")
                 return []
 
             done = msgspec.structs.replace(result, surface=surface_id, files=())
@@ -247,6 +252,8 @@ class Endings:
         def clean(t: Tables) -> Told:
             if job.kind == "train" and job.run and not t.checkpoints(job.run):
                 t.delete_run(job.run)  # it never began
+            if isinstance(job.spec, ImportSpec) and message.code != "internal":
+                t.discard(f"uploads/{job.spec.upload}")  # the same bytes would be refused again
             return []
 
         outcome = jobs.failed(self.service.table, active.job, message.code, message.msg, utc())  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ LANES: dict[str, Lane] = {
     "import": "light",
 }
 MAX_TRIES = 3  # workers that may die on a job, with nothing stored in between, before it is given up
-MAX_ERROR = 1000  # characters: it stands in headers of at most 64 KiB
+MAX_ERROR = 4000  # characters: it stands in headers of at most 64 KiB, and may list all models
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,33 @@
 """The whole tour through the real executable: every file that it promises, and what is in them."""
 
 import csv
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cli import place
 from PIL import Image
 
 from protocol.files import PATH_DTYPE, Surface, read_path_csv
 
-THALWEG = Path(sys.executable).with_name("thalweg")
 KINDS = ("pca", "random")
 PRESETS = ("contours-2d", "contours-3d", "mesh")
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    base = tmp_path_factory.mktemp("demo")
-    env = {**os.environ, "THALWEG_WORKSPACE": str(base / "workspace")}
-    started = time.monotonic()
-    done = subprocess.run(
-        [THALWEG, "demo", "--quick", "--out", base / "out"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    print(f"demo --quick took {time.monotonic() - started:.1f} s")
-    return base / "out", done.stdout, base / "workspace"
+def tour():
+    """The demo as a person types it: through the daemon, started for it."""
+    with place() as p:
+        started = time.monotonic()
+        done = p.run("demo", "--quick", "--out", p.base / "out")
+        print(f"demo --quick took {time.monotonic() - started:.1f} s")
+        yield p, done.stdout
+
+
+@pytest.fixture
+def demo(tour):
+    p, said = tour
+    return p.base / "out", said, p.workspace
 
 
 def test_it_leaves_exactly_what_it_promises(demo):
@@ -97,3 +90,22 @@ def test_workspace_holds_the_run_and_the_planes(demo):
     assert len(list((workspace / "runs").iterdir())) == 1
     assert len(list((workspace / "planes").glob("*.safetensors"))) == len(KINDS)
     assert list((workspace / "logs").iterdir()) == []
+
+
+def test_it_is_one_submission_whose_jobs_are_not_done_again(tour):
+    p, _said = tour
+    jobs = p.json("jobs", "list")
+    assert [j["kind"] for j in jobs] == ["train", "plane", "surface", "plane", "surface"]
+    assert {j["state"] for j in jobs} == {"done"}
+    assert len({j["created"] for j in jobs}) == 1
+    again = p.run("demo", "--quick", "--out", p.base / "again").stdout
+    assert again.count("already") == 5
+    assert len(list((p.base / "again").iterdir())) == 10
+
+
+@pytest.mark.slow
+def test_it_runs_without_a_daemon_too():
+    with place() as p:
+        p.run("demo", "--quick", "--no-daemon", "--out", p.base / "out")
+        assert len(list((p.base / "out").iterdir())) == 10
+        assert not (p.workspace / "daemon.json").exists()

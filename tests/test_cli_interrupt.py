@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and kill -9 to the real executable, with the real worker."""
+"""Ctrl-C, SIGTERM and kill -9 to the real executable that works without a daemon, with the real worker."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ THALWEG = Path(sys.executable).with_name("thalweg")
 
 def start(workspace, *arguments):
     return subprocess.Popen(
-        [THALWEG, *map(str, arguments)],
+        [THALWEG, *map(str, arguments), "--no-daemon"],
         env={**os.environ, "THALWEG_WORKSPACE": str(workspace)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

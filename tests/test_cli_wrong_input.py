@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cli
 import numpy as np
 import pytest
 
@@ -34,15 +35,20 @@ def thalweg(*arguments, cwd, workspace, env=None):
     )
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A workspace with two runs, a plane and a surface, and beside it files that are wrong in many ways."""
-    base = tmp_path_factory.mktemp("wrong")
-    workspace, files = base / "workspace", base / "files"
+@pytest.fixture(scope="module", params=["daemon", pytest.param("alone", marks=pytest.mark.slow)])
+def place(request):
+    """A workspace with two runs, a plane and a surface, and beside it files that are wrong in many ways: once with the
+    daemon, once with --no-daemon."""
+    with cli.place() as p:
+        yield filled(p.base, p.workspace, request.param == "alone")
+
+
+def filled(base, workspace, alone):
+    files = base / "files"
     files.mkdir()
 
     def do(*arguments):
-        done = thalweg(*arguments, cwd=base, workspace=workspace)
+        done = thalweg(*arguments, *(["--no-daemon"] * alone), cwd=base, workspace=workspace)
         assert done.returncode == 0, done.stderr
         return done
 
@@ -69,7 +75,8 @@ def place(tmp_path_factory):
     blocked = base / "blocked"
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
-    return {"workspace": workspace, "files": files, "first": first, "second": second, "blocked": blocked}
+    here = {"workspace": workspace, "files": files, "first": first, "second": second, "blocked": blocked}
+    return here | {"alone": alone, "shared": first[:5]}
 
 
 def with_nan(weights: bytes) -> bytes:
@@ -81,11 +88,17 @@ def with_nan(weights: bytes) -> bytes:
     return weights[:at] + struct.pack("<f", float("nan")) + weights[at + 4 :]
 
 
+KEPT = ("runs", "planes", "surfaces", "exports", "uploads", "quarantine")
+"""What the daemon's folders hold of a person's; that a job was asked and failed stands in its database and logs."""
+
+
 def state(*folders):
     """Every file below some folders, by hash, and every folder."""
     out = {}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
+            if (folder / "runs").is_dir() and path.relative_to(folder).parts[0] not in KEPT:
+                continue
             out[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
     return out
 
@@ -110,12 +123,12 @@ CASES = [
     ("CUDA asked for and absent", "train --preset demo --device cuda", ["--device", "cuda", "cpu"]),
     (
         "torch not installed",
-        "train --preset demo",
+        "train --preset demo --workspace {blocked}/w",
         ["torch", "pip install 'thalweg[compute]'"],
         {"PYTHONPATH": "{blocked}"},
     ),
     ("unknown run", "plane --run zzzzzz", ["run", "zzzzzz"]),
-    ("ambiguous run", "plane --run 01", ["2 of them", "{first}", "{second}"]),
+    ("ambiguous run", "plane --run {shared}", ["{first}", "{second}"]),
     ("neither run nor checkpoints", "plane --direction pca", ["--run", "--checkpoints"]),
     ("too few checkpoints for PCA", "plane --run {second} --direction pca", ["4 checkpoints", "got 3"]),
     ("unknown kind of plane", "plane --run {first} --direction hessian", ["--direction", "random", "pca"]),
@@ -167,23 +180,26 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=[c[0].replace(" ", "-") for c in CASES])
 def test_wrong_input_is_one_sentence_and_changes_nothing(case, place, tmp_path):
     _name, typed, wanted, *env = case
-    before = state(place["workspace"], place["files"], tmp_path)
+    before = state(place["workspace"], place["files"], place["blocked"], tmp_path)
     arguments = [word.format(**place) for word in typed.split()]
+    if place["alone"] and arguments[0] in ("train", "plane", "surface", "demo"):
+        arguments.append("--no-daemon")
     extra = {k: v.format(**place) for k, v in env[0].items()} if env else None
     done = thalweg(*arguments, cwd=tmp_path, workspace=place["workspace"], env=extra)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if "started the daemon" not in line]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("thalweg: ")
     assert not lines[0].endswith(".")
     for word in wanted:
         assert word.format(**place) in lines[0]
-    assert state(place["workspace"], place["files"], tmp_path) == before
+    assert state(place["workspace"], place["files"], place["blocked"], tmp_path) == before
 
 
-def test_refusal_leaves_no_workspace_behind_that_was_not_there(tmp_path):
-    done = thalweg("train", "--model", "nope", "--dataset", "digits", cwd=tmp_path, workspace=tmp_path / "a" / "b")
+@pytest.mark.parametrize("words", [["--model", "nope", "--no-daemon"], ["--model", "mlp", "--lr", "-1"]])
+def test_refusal_leaves_no_workspace_behind_that_was_not_there(words, tmp_path):
+    done = thalweg("train", *words, "--dataset", "digits", cwd=tmp_path, workspace=tmp_path / "a" / "b")
     assert done.returncode == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -114,7 +114,7 @@ class Forward:
             words += ["-R", f"{self.theirs[name]}:{file}"]
         self._said: IO[str] = open(self.folder / "said", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close
         options = ["-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
-        options += ["-o", "ServerAliveInterval=15"]
+        options += ["-o", "ServerAliveInterval=15", "-o", "LogLevel=INFO"]  # it tells what is prohibited at that level
         self._child = subprocess.Popen(
             [*program(), *options, *words, self.host],
             stdin=subprocess.DEVNULL,

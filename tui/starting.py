@@ -5,9 +5,11 @@ Whether one runs is for the daemon's own lock to judge: it is simply started, an
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,14 +67,28 @@ def _why(root: Path, connection: Connection) -> str:
 def connect(root: Path, timeout_s: float = ANSWER_S) -> Client | None:
     """A client of the daemon that runs; None where none does. Raises InputError as `found` does, ClientError where a
     daemon holds the workspace and does not answer."""
-    if found(root) is None:
+    connection = found(root)
+    if connection is None:
         return None
     try:
         return Client.connect(root, timeout_s=timeout_s)
     except InputError as e:
-        if e.code == "unavailable" and found(root) is None:  # it ended meanwhile
+        if e.code == "unavailable" and not held(root):  # it has ended, and its number may be somebody else's now
             return None
         raise
+
+
+def held(root: Path) -> bool:
+    """Whether a daemon holds the lock of the workspace. (A shared lock for a moment: to be asked only where a daemon
+    should be there and does not answer, because it could get into the way of one that starts.)"""
+    try:
+        with open(root / "lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def start(root: Path, command: Sequence[str]) -> tuple[Client, bool]:
@@ -93,6 +109,7 @@ def start(root: Path, command: Sequence[str]) -> tuple[Client, bool]:
                 start_new_session=True,
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             )
+        threading.Thread(target=child.wait, daemon=True).start()  # no zombie of it in a command that goes on
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             code = child.poll()

@@ -14,6 +14,7 @@ from protocol.files import Surface
 from protocol.messages import State
 from protocol.requests import (
     PAGE,
+    CheckpointList,
     JobGet,
     JobInfo,
     JobList,
@@ -73,6 +74,18 @@ def run_address(client: Client, typed: str) -> str:
     """`RUN@WHICH` with the run's whole id, as it was typed or `@last`."""
     run, at, which = typed.partition("@")
     return thing(client, "run", run)["id"] + (at + which if at else "@last")
+
+
+def checkpoints(client: Client, run: str) -> list[dict[str, Any]]:
+    """All checkpoints of a run, first to last."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = client.request(CheckpointList(id=new_id(), run=run, limit=PAGE, cursor=cursor))
+        found += page.items
+        cursor = page.next
+        if cursor is None:
+            return found
 
 
 def newest(client: Client, what: str, limit: int) -> Iterator[dict[str, Any]]:

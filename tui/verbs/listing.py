@@ -13,10 +13,9 @@ from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.files import PlaneMeta, Surface
 from protocol.messages import Recipe
-from protocol.requests import CheckpointList, PlaneDelete, Request, RunDelete, SurfaceDelete
+from protocol.requests import PlaneDelete, Request, RunDelete, SurfaceDelete
 from tui import progress, reach, session, things
 from tui.outcome import cosine_text
-from tui.reach import Reach
 from tui.session import Common
 from tui.tables import table, tell
 from tui.verbs.surface import summary, surface_lines
@@ -98,7 +97,7 @@ def runs_show(run: Run, /, *, common: Common | None = None) -> None:
     common = session.common(common)
     with reach.daemon(common) as there:
         item = things.thing(there.client, "run", run)
-        saved = checkpoints(there, item["id"])
+        saved = things.checkpoints(there.client, item["id"])
         if common.json:
             progress.print_json({**item, "checkpoint_files": saved})
             return
@@ -131,18 +130,6 @@ def runs_show(run: Run, /, *, common: Common | None = None) -> None:
             ],
             empty="no checkpoint",
         )
-
-
-def checkpoints(there: Reach, run: str) -> list[dict[str, Any]]:
-    """All checkpoints of a run, first to last."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        page = there.client.request(CheckpointList(id=new_id(), run=run, limit=200, cursor=cursor))
-        found += page.items
-        cursor = page.next
-        if cursor is None:
-            return found
 
 
 def runs_delete(runs: Things, /, *, yes: Yes = False, common: Common | None = None) -> None:

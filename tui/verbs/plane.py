@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,8 +11,9 @@ import msgspec
 from cyclopts import Group, Parameter
 
 from protocol.errors import InputError
+from protocol.exchange import new_id
 from protocol.messages import Execution, ImportSpec, PlaneSpec, Recipe
-from protocol.requests import JobInfo
+from protocol.requests import JobInfo, RunDelete
 from tui import errand, flags, loop, outcome, packing, progress, reach, session, things
 from tui.link import Link
 from tui.reach import Reach
@@ -130,8 +133,17 @@ def of_files(
     if infos is None:
         return None
     with errand.errand(there, infos, there.common.json) as doing:
-        doing.until_end(infos[0])
-        return doing.until_end(infos[1])
+        run = (done.run if (done := doing.until_end(infos[0]).result) else None) or ""
+        try:
+            return doing.until_end(infos[1])
+        except InputError as e:
+            steps = [c["step"] for c in things.checkpoints(there.client, run)]
+            sentence = e.msg
+            for step, file in zip(steps, files):  # they were kept in this order
+                sentence = re.sub(rf"{run}@{step}\b", str(file), sentence)
+            with suppress(InputError):  # it was imported for this plane alone
+                there.client.request(RunDelete(id=new_id(), run=run))
+            raise InputError(sentence, code=e.code, path=e.path) from e
 
 
 def tell(there: Reach, ended: JobInfo) -> None:
