@@ -16,10 +16,13 @@ from small import conv_net, save, snapshot, tied_net, trained
 from torch import nn
 
 from compute import landscape
+from compute.checkpoints import Checkpoint
+from compute.directions import pca
 from compute.directions.pca import random_walk_ratio
 from compute.directions.vectors import cosine, dot
 from compute.parameters import Layout, flatten, flatten_state
 from compute.planes import load_plane, read_about, save_plane
+from compute.trajectory import path_coordinates
 from protocol.errors import InputError
 from protocol.messages import Recipe
 
@@ -275,6 +278,24 @@ def test_the_off_plane_distance_is_the_share_of_the_way_that_is_not_shown() -> N
     theta = plane.origin + plane.delta + away
     moved = {name: theta[s:e].view(shape) for name, shape, s, e in plane.layout}
     assert landscape.project(model, [moved], plane).off_plane[0] == pytest.approx(2**-0.5, abs=1e-3)
+
+
+def test_the_pca_sweep_gives_the_places_of_all_checkpoints() -> None:
+    """Regression: the path was swept a fourth time for what the third sweep had found."""
+    model, states = trained()
+    layout = Layout.of(model)
+    opened = [Checkpoint(state, layout) for state in states]
+    made = landscape.finish(pca.make(layout, opened, pca.Options()))
+    assert made.path_places is not None
+    places, off_plane = made.path_places
+    want, away = np.zeros((len(opened), 2)), np.zeros(len(opened))
+    for _ in path_coordinates(opened, opened[-1].theta(), (made.delta, made.eta), want, away):
+        pass
+    np.testing.assert_allclose(places, want, rtol=0, atol=1e-9 * np.abs(want).max())
+    np.testing.assert_allclose(off_plane, away, rtol=0, atol=1e-6)
+    assert (places[0] >= 0).all()
+    assert not places[-1].any()
+    assert off_plane[-1] == 0.0
 
 
 # ---------------------------------------------------------------- files

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 import torch
@@ -39,6 +41,8 @@ def test_a_kind_of_plane_reports_its_progress_to_the_end(kind: str) -> None:
     told = list(make_plane(kind, model, states if DIRECTIONS[kind].trajectory else states[-1:], {}))
     assert told
     assert told[-1][0] == told[-1][1]
+    assert len({total for _, total in told}) == 1, "the total changed"
+    assert all(a <= b for (a, _), (b, _) in itertools.pairwise(told)), "progress went back"
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

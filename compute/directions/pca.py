@@ -35,7 +35,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def make(
     layout: Layout, checkpoints: list[Checkpoint], options: Options
 ) -> Generator[tuple[int, int], None, Directions]:
-    """Unit directions; theta_0 has alpha >= 0 and beta >= 0."""
+    """Unit directions; theta_0 has alpha >= 0 and beta >= 0. Three sweeps, counted as 3 P; the third also gives the
+    places of the path."""
     n, need = len(checkpoints) - 1, 3 if options.centre else 2
     if n < need:
         raise InputError(
@@ -69,8 +70,9 @@ def make(
     delta, eta = torch.empty(layout.size, dtype=layout.dtype), torch.empty(layout.size, dtype=layout.dtype)
     for done in mapped(checkpoints[:-1], last, weights, (delta, eta)):
         yield layout.size + done, total
-    coordinates = np.zeros((n, 2))
-    for done in path_coordinates(checkpoints[:-1], last, (delta, eta), coordinates):
+    places, off_plane = np.zeros((n + 1, 2)), np.zeros(n + 1)  # the last row is theta* itself
+    coordinates = places[:-1]
+    for done in path_coordinates(checkpoints[:-1], last, (delta, eta), coordinates, off_plane[:-1]):
         yield 2 * layout.size + done, total
     for k, direction in enumerate((delta, eta)):
         start, extent = coordinates[0, k], float(np.abs(coordinates).max())
@@ -78,12 +80,14 @@ def make(
             start = float(direction[int(direction.abs().argmax())])
         if start < 0:
             direction.neg_()
+            coordinates[:, k] = 0.0 - coordinates[:, k]  # never -0.0
     ratios = values / np.trace(centred)
     return Directions(
         delta,
         eta,
         explained_variance_ratio=(float(ratios[0]), float(ratios[1])),
         random_walk_ratio=random_walk_ratio(n, options.centre),
+        path_places=(places, off_plane),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK = 1 << 20  # elements: float64 copies for exact sums are made a block at a time
@@ -12,12 +14,17 @@ BLOCK = 1 << 20  # elements: float64 copies for exact sums are made a block at a
 
 @dataclass(frozen=True)
 class Directions:
-    """delta and eta, vectors (P,) in theta order, and the figures that a kind knows of its own."""
+    """delta and eta, vectors (P,) in theta order, and the figures that a kind knows of its own.
+
+    `path_places` is where the checkpoints lie that the directions were made from, theta* (zeros) included: coordinates
+    (n + 1, 2) and relative distances from the plane (n + 1,), as `path_coordinates` gives them.
+    """
 
     delta: Tensor
     eta: Tensor
     explained_variance_ratio: tuple[float, float] | None = None
     random_walk_ratio: tuple[float, float] | None = None
+    path_places: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 def dot(a: Tensor, b: Tensor) -> float:
