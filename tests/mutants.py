@@ -233,7 +233,7 @@ def run(folder: Path, tests: str) -> tuple[int, list[str], str]:
 def main() -> None:
     """Print a line a guard."""
     chosen = [m for m in MUTANTS if not sys.argv[1:] or any(a in m.guard for a in sys.argv[1:])]
-    holes = []
+    holes, green = [], dict[str, str]()  # what is wrong with these tests while every guard is in its place
     for mutant in chosen:
         with tempfile.TemporaryDirectory(prefix="thw-") as name:
             folder, began = Path(name), time.monotonic()
@@ -241,7 +241,13 @@ def main() -> None:
                 shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
             shutil.copy(ROOT / "pyproject.toml", folder)
             source = (folder / mutant.file).read_text()
-            if source.count(mutant.old) != 1:
+            if mutant.tests not in green:
+                code, red, _ = run(folder, mutant.tests)
+                green[mutant.tests] = ", ".join(red) or ("" if code == 0 else f"pytest ended with {code}")
+            if green[mutant.tests]:
+                result = f"RED WITH THE GUARD: {green[mutant.tests]}"
+                holes.append(mutant.guard)
+            elif source.count(mutant.old) != 1:
                 result = f"NOT FOUND in {mutant.file}: it stands there {source.count(mutant.old)} times"
                 holes.append(mutant.guard)
             else:
