@@ -75,7 +75,7 @@ MUTANTS = (
         '            self._db.execute("COMMIT")\n            self._count(writes)\n            return group\n',
         "            self._hand_out(group)\n            time.sleep(0.02)\n"
         '            self._db.execute("COMMIT")\n            self._count(writes)\n            return []\n',
-        f"{FAULTS} -k 'told_is_never_lost'",
+        f"{FAULTS} -k kills_lose_nothing",
     ),
     Mutant(
         "the pass in the rows' key",
