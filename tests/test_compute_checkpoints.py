@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from small import conv_net, save, snapshot, tied_net, trained
 
-from compute import checkpoints
+from compute import checkpoints, tensorfile
 from compute.checkpoints import Checkpoint, TensorFile
 from compute.parameters import Layout, flatten_state
 from protocol.errors import InputError
@@ -71,6 +74,98 @@ def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
     subprocess.run(["sha256sum", "-c", "--quiet", checkpoints.SUMS], cwd=tmp_path, check=True)
 
 
+def test_sums_name_what_is_there_after_files_were_dropped(tmp_path: Path) -> None:
+    """Regression: `sha256sum -c` failed at the first resume file that was dropped."""
+    for name in ("a", "b", "c"):
+        checkpoints.write_tensors(tmp_path / f"{name}.safetensors", {"w": torch.ones(2)}, {"of": name})
+    tensorfile.prune_sums(tmp_path)
+    before = (tmp_path / checkpoints.SUMS).read_bytes()
+    assert before.count(b"\n") == 3
+    (tmp_path / "b.safetensors").unlink()
+    tensorfile.prune_sums(tmp_path)
+    subprocess.run(["sha256sum", "-c", "--quiet", checkpoints.SUMS], cwd=tmp_path, check=True)
+    assert (tmp_path / checkpoints.SUMS).read_bytes() == b"".join(before.splitlines(keepends=True)[::2])
+    assert sorted(f.name for f in tmp_path.iterdir()) == [checkpoints.SUMS, "a.safetensors", "c.safetensors"]
+    tensorfile.prune_sums(tmp_path / "none")  # a folder without the file is left so
+
+
+def test_a_line_that_was_written_before_a_crash_does_not_condemn_the_file(tmp_path: Path) -> None:
+    """Regression: a process that died between the line and the rename left an intact file "corrupted"."""
+    file = one(tmp_path)
+    digest = tensorfile.known_hash(file)
+    with open(tmp_path / checkpoints.SUMS, "a") as sums:
+        sums.write(f"{'0' * 64}  {file.name}\n")
+    assert tensorfile.known_hashes(file) == ["0" * 64, digest]
+    assert TensorFile(file).sha256 == digest
+    with open(file, "r+b") as f:
+        f.seek(-1, os.SEEK_END)
+        f.write(b"\xff")
+    with pytest.raises(InputError, match="sha256"):
+        TensorFile(file)
+
+
+def test_many_more_files_are_read_than_may_be_open(tmp_path: Path) -> None:
+    """Regression: 40 checkpoints failed under a limit of 30 descriptors, 300 under the usual one of macOS."""
+    for k in range(40):
+        save_file({"w": torch.full((3,), float(k))}, tmp_path / f"{k}.safetensors")
+    used = len(os.listdir("/dev/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + tensorfile.POOL + 8, hard))
+        opened = [TensorFile(tmp_path / f"{k}.safetensors") for k in range(40)]
+        for _ in range(2):
+            assert [int(f.array("w")[2]) for f in opened] == list(range(40))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/dev/fd")) <= used + tensorfile.POOL
+    del opened
+    assert len(os.listdir("/dev/fd")) <= used
+
+
+def test_a_file_that_changes_under_its_reader_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    save_file({"w": torch.ones(3)}, file)
+    opened = TensorFile(file)
+    opened.close()
+    assert opened.array("w").tolist() == [1.0, 1.0, 1.0]  # a closed one is opened again
+    opened.close()
+    file.rename(tmp_path / "old.safetensors")
+    with pytest.raises(InputError, match=r"w\.safetensors: .* deleted while it was in use"):
+        opened.array("w")
+    save_file({"w": torch.zeros(3)}, file)
+    with pytest.raises(InputError, match=r"w\.safetensors: it was replaced or changed"):
+        opened.array("w")
+
+
+def test_what_is_no_file_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    """Regression: ValueError, IsADirectoryError, and AttributeError from __del__ after a failed open."""
+    os.mkfifo(tmp_path / "pipe")
+    for wrong in (tmp_path, tmp_path / "none", tmp_path / "pipe", tmp_path / ("n" * 5000), "a\0b", "\udcff\ud800"):
+        with pytest.raises(InputError, match="expected a checkpoint file"):
+            TensorFile(wrong)
+    code = "from compute.tensorfile import TensorFile\ntry: TensorFile('/none')\nexcept ValueError: pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.uint16, torch.uint32, torch.uint64])
+def test_whole_numbers_of_every_width_are_read(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Regression: a checkpoint with an int8 buffer was called corrupted."""
+    values = torch.tensor([0, 1, 100]).to(dtype)
+    save_file({"n": values}, tmp_path / "n.safetensors")
+    got = TensorFile(tmp_path / "n.safetensors").tensor("n")
+    assert got.dtype == dtype
+    assert got.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(("dtype", "named"), [(torch.complex64, "C64"), (torch.float8_e5m2, "F8_E5M2")])
+def test_a_type_that_is_not_read_is_named(tmp_path: Path, dtype: torch.dtype, named: str) -> None:
+    save_file({"z": torch.zeros(2, dtype=dtype)}, tmp_path / "z.safetensors")
+    with pytest.raises(InputError, match=f"'z' is of type {named}, expected one of F64") as e:
+        TensorFile(tmp_path / "z.safetensors")
+    assert "corrupted" not in e.value.msg
+
+
 def test_every_truncation_is_refused_by_name(tmp_path: Path) -> None:
     whole = one(tmp_path / "run").read_bytes()
     broken = tmp_path / "broken.safetensors"  # in a folder without SHA256SUMS: the header alone has to tell
@@ -110,6 +205,12 @@ def test_two_resume_files_are_kept_and_the_newest_whole_step_is_found(tmp_path: 
         "resume-00000003.safetensors",
     ]
     assert checkpoints.newest_resumable(tmp_path) == 3
+    found = tensorfile.open_resumable(tmp_path)
+    assert found is not None
+    assert (found[0], list(found[1].entries), list(found[2].entries)) == (3, ["w"], ["a"])
+    (tmp_path / "copy-of-step-00000009.safetensors").touch()
+    (tmp_path / "step-0000000².safetensors").touch()
+    assert checkpoints.steps_of(tmp_path) == [1, 2, 3]
     with open(checkpoints.step_file(tmp_path, 3), "r+b") as f:
         f.truncate(40)
     assert checkpoints.newest_resumable(tmp_path) == 2

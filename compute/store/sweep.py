@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 from ulid import ULID
 
-from compute.tensorfile import CHUNK, TensorFile, known_hash
+from compute.tensorfile import CHUNK, TensorFile
 from protocol.errors import InputError
 from protocol.files import PlaneMeta, Surface
 from protocol.messages import Recipe
@@ -157,12 +157,13 @@ class _Sweep:
                     self._adopt_checkpoint(file, int(step[1]), recorded)
 
     def _adopt_checkpoint(self, file: Path, step: int, recorded: set[str]) -> None:
-        run, sha256 = file.parent.name, known_hash(file)
+        run = file.parent.name
         try:
-            if sha256 is None:
-                raise InputError(f"{file.name}: no sha256 beside it vouches for it")
             opened = TensorFile(file)
             opened.close()
+            sha256 = opened.sha256
+            if sha256 is None:
+                raise InputError(f"{file.name}: no sha256 beside it vouches for it")
             if run not in recorded:
                 recipe = msgspec.convert(opened.about["recipe"], Recipe)
                 self.tables.put_run(RunRecord(id=run, recipe=recipe, created=_when(run), note="adopted"))
@@ -202,7 +203,7 @@ class _Sweep:
                 hash=meta.hash,
                 meta=meta,
                 file=self._name(file),
-                sha256=known_hash(file) or hash_of(file),  # loading checks the contents against the plane's hash too
+                sha256=opened.sha256 or hash_of(file),  # loading checks the contents against the plane's hash too
                 recipe=None if recipe is None else msgspec.convert(recipe, Recipe),
                 trajectory=tuple(opened.about.get("trajectory", ())),
                 created=_now(),
