@@ -10,7 +10,7 @@ import torch
 
 from compute import execution
 from compute.datasets import generator
-from protocol.messages import Execution, Precision
+from protocol.messages import Precision
 
 
 def sums_device(device: torch.device) -> torch.device:
@@ -29,16 +29,18 @@ def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractC
 def numerics(precision: Precision, device: torch.device) -> Iterator[None]:
     """The precision's arithmetic and deterministic kernels inside, the caller's settings again after.
 
-    fp32 means TF32 off, in cuDNN too. Kernels without a deterministic version go on with torch's warning.
+    The arithmetic is that of `execution.arithmetic`. CUDA kernels without a deterministic version go on with torch's
+    warning; those of other devices are deterministic.
     """
     if device.type != "cuda":
-        yield
+        with execution.arithmetic(precision):
+            yield
         return
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         torch.use_deterministic_algorithms(True, warn_only=True)
-        with execution.applied(Execution(), precision):
+        with execution.arithmetic(precision):
             yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)

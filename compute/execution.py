@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -62,24 +63,75 @@ def fix(execution: Execution) -> Execution:
     )
 
 
+WITH_TF32: dict[str, Any] = {"matmul": "high", "cudnn": True}
+WITHOUT: dict[str, Any] = {"matmul": "highest", "cudnn": False}
+
+
 @contextmanager
 def applied(execution: Execution, precision: Precision) -> Iterator[None]:
-    """Threads and arithmetic as the execution says, the caller's settings put back afterwards.
-
-    fp32 switches TF32 off everywhere, cuDNN and matrix products alike: it is on by default for convolutions and
-    changes the third digit of a loss.
-    """
+    """Threads and arithmetic as the execution says, the caller's settings put back afterwards."""
     threads = torch.get_num_threads()
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    benchmark = torch.backends.cudnn.benchmark
     try:
         if execution.threads:
             torch.set_num_threads(execution.threads)
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        with arithmetic(precision):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def arithmetic(precision: Precision) -> Iterator[None]:
+    """The arithmetic of float32 products, the caller's settings put back afterwards, whichever way they were made.
+
+    fp32 switches TF32 and bfloat16 off everywhere, in cuBLAS, cuDNN and oneDNN, in matrix products, convolutions and
+    recurrent layers: cuDNN has TF32 on by default for convolutions, which changes the third digit of a loss.
+
+    torch keeps two sets of settings (the older flags, and `fp32_precision` since 2.9) and refuses to read the older
+    where the two disagree: the older are set first, which moves some of the newer, then the newer. A caller who uses
+    the newer alone cannot read the older; those are left alone.
+    """
+    tf32 = precision == "tf32"
+    older, benchmark = _older(), torch.backends.cudnn.benchmark
+    newer = [(library, at, at.fp32_precision) for library, at in _newer()]
+    try:
+        _set_older({name: WITH_TF32[name] if tf32 else WITHOUT[name] for name in older})
+        for library, at, _ in newer:
+            at.fp32_precision = "tf32" if tf32 and library != "mkldnn" else "ieee"
         torch.backends.cudnn.benchmark = False  # its timed choice of kernels would differ from run to run
         yield
     finally:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        _set_older(older)
+        for _, at, value in newer:
+            at.fp32_precision = "none"  # as its parent says, which may be how it came by its value
+            if at.fp32_precision != value:
+                at.fp32_precision = value
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _older() -> dict[str, Any]:
+    """The older settings that can be read."""
+    found: dict[str, Any] = {}
+    with suppress(RuntimeError):
+        found["matmul"] = torch.get_float32_matmul_precision()
+    with suppress(RuntimeError):
+        found["cudnn"] = torch.backends.cudnn.allow_tf32
+    return found
+
+
+def _set_older(values: Mapping[str, Any]) -> None:
+    if "matmul" in values:
+        torch.set_float32_matmul_precision(values["matmul"])
+    if "cudnn" in values:
+        torch.backends.cudnn.allow_tf32 = values["cudnn"]
+
+
+def _newer() -> list[tuple[str, Any]]:
+    """(library, operation) of all that has an `fp32_precision` of its own; nothing before torch 2.9."""
+    libraries = {"cuda": ("matmul",), "cudnn": ("conv", "rnn"), "mkldnn": ("matmul", "conv", "rnn")}
+    places = [
+        (library, getattr(getattr(torch.backends, library), operation, None))
+        for library, operations in libraries.items()
+        for operation in operations
+    ]
+    return [(library, at) for library, at in places if hasattr(at, "fp32_precision")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from compute import landscape
+from compute.arithmetic import numerics
 from compute.engine import Engine
+from compute.execution import applied
 from compute.landscape import Session
 from compute.samples import Samples, order
 from protocol.errors import InputError
@@ -167,18 +170,70 @@ def test_the_callers_model_is_untouched(make: Callable[[], nn.Module], batch_nor
         assert torch.equal(value, before[name]), name
 
 
-def test_torchs_settings_are_put_back(net: nn.Module, plane: landscape.Plane) -> None:
-    def settings() -> tuple[object, ...]:
-        return (
-            torch.get_num_threads(),
-            torch.backends.cudnn.allow_tf32,
-            torch.backends.cuda.matmul.allow_tf32,
-            torch.get_rng_state().sum().item(),
-        )
+def settings() -> dict[str, object]:
+    newer = {
+        f"{library}.{operation}": getattr(getattr(getattr(torch.backends, library), operation), "fp32_precision", None)
+        for library, operation in (
+            ("cuda", "matmul"), ("cudnn", "conv"), ("cudnn", "rnn"), ("mkldnn", "matmul"), ("mkldnn", "conv"),
+        ) if hasattr(getattr(torch.backends, library), operation)
+    }  # fmt: skip
+    return newer | {
+        "threads": torch.get_num_threads(),
+        "matmul": torch.get_float32_matmul_precision(),
+        "cuda": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn": torch.backends.cudnn.allow_tf32,
+        "benchmark": torch.backends.cudnn.benchmark,
+        "random": torch.get_rng_state().sum().item(),
+    }
 
+
+@pytest.fixture
+def default_settings() -> Iterator[None]:
+    yield
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("matmul", ["high", "medium"])
+@pytest.mark.usefixtures("default_settings")
+def test_torchs_settings_are_put_back(net: nn.Module, plane: landscape.Plane, matmul: str) -> None:
+    """Regression: after "medium", torch refused to read its own settings; and CPUs went on in bfloat16 inside."""
+    torch.set_float32_matmul_precision(matmul)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
     before = settings()
     measured(net, plane, precision="bf16")
     assert settings() == before
+    with applied(Execution(threads=2), "fp32"):
+        inside = settings()
+    assert settings() == before
+    assert inside["threads"] == 2
+    assert (inside["matmul"], inside["cuda"], inside["cudnn"], inside["benchmark"]) == ("highest", False, False, False)
+    assert {inside[name] for name in inside if "." in name} <= {"ieee", None}
+    with numerics("fp32", torch.device("cpu")):
+        assert settings() == inside | {"threads": before["threads"]}
+    assert settings() == before
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch has no such settings before 2.9")
+def test_settings_made_the_newer_way_are_put_back() -> None:
+    """Regression: reading the older flags raises where the newer are in use."""
+    backends: Any = torch.backends
+    places = [backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv]
+    before = [at.fp32_precision for at in places]
+    try:
+        for at, value in zip(places, ("tf32", "ieee", "bf16", "bf16")):
+            at.fp32_precision = value
+        with applied(Execution(), "fp32"):
+            assert [at.fp32_precision for at in places] == ["ieee"] * 4
+        assert [at.fp32_precision for at in places] == ["tf32", "ieee", "bf16", "bf16"]
+        with applied(Execution(), "tf32"):
+            assert [at.fp32_precision for at in places] == ["tf32", "tf32", "ieee", "ieee"]
+        assert [at.fp32_precision for at in places] == ["tf32", "ieee", "bf16", "bf16"]
+    finally:
+        for at, value in zip(places, before):
+            at.fp32_precision = value
 
 
 # ---------------------------------------------------------------- NaN and other data
