@@ -115,6 +115,7 @@ class Forward:
         self._said: IO[str] = open(self.folder / "said", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close
         options = ["-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
         options += ["-o", "ServerAliveInterval=15", "-o", "LogLevel=INFO"]  # it tells what is prohibited at that level
+        self._let_in = False
         self._child = subprocess.Popen(
             [*program(), *options, *words, self.host],
             stdin=subprocess.DEVNULL,
@@ -150,7 +151,7 @@ class Forward:
         """Raise InputError where ssh has ended, or the server does not let sockets through."""
         said = self.said()
         if any(words in said for words in FORBIDDEN):
-            if "connect failed" in said or "Connection refused" in said or "No such file" in said:
+            if self._let_in:  # the server words it as it does what it forbids
                 raise InputError(f"--ssh: the daemon on {self.host} has ended: start it again", code="unavailable")
             raise InputError(
                 f"--ssh: {self.host} forbids forwarding of sockets: its sshd_config needs AllowStreamLocalForwarding "
@@ -170,7 +171,9 @@ class Forward:
         deadline = time.monotonic() + ANSWER_S
         while True:
             try:
-                return Client.connect(endpoints=[self.endpoint("cmd"), self.endpoint("evt")], timeout_s=1.0)
+                made = Client.connect(endpoints=[self.endpoint("cmd"), self.endpoint("evt")], timeout_s=1.0)
+                self._let_in = True
+                return made
             except InputError as e:
                 self.check()
                 if e.code != "unavailable" or time.monotonic() > deadline:
