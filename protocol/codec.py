@@ -46,7 +46,14 @@ def encode(message: msgspec.Struct, arrays: Arrays | None = None) -> list[bytes]
             described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
             buffers.append(np.ascontiguousarray(array, dtype=dtype).tobytes())
         header["bufs"] = described
-    packed: bytes = msgpack.packb(header)
+    try:
+        packed: bytes = msgpack.packb(header)
+    except (ValueError, OverflowError) as e:  # UnicodeEncodeError is a ValueError
+        if isinstance(e, OverflowError):
+            why = "a number of more than 64 bits"
+        else:
+            why = "text that is no Unicode" if isinstance(e, UnicodeError) else "values nested too deep"
+        raise InputError(f"message: it holds {why}, which MessagePack cannot carry: change that value") from e
     if len(packed) > MAX_HEADER:
         raise InputError(f"message: header of {len(packed)} bytes, expected at most {MAX_HEADER}", code="too_large")
     return [packed, *buffers]

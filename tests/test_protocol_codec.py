@@ -91,3 +91,18 @@ def test_what_is_too_large_is_refused_before_it_is_sent() -> None:
         codec.encode(WorkerRow(job="J" * codec.MAX_HEADER, i=0, pass_=0, n=0))
     with pytest.raises(InputError, match="dtype"):
         codec.encode(ROW, {"x": np.zeros(1, dtype="<f2")})
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "why"),
+    [
+        (WorkerRow(job="\ud800", i=3, pass_=1, n=512), "x", "no Unicode"),
+        (ROW, "\udcff", "no Unicode"),
+        (WorkerRow(job="J", i=3, pass_=1, n=2**64), "x", "more than 64 bits"),
+        (WorkerRow(job="J", i=-(2**63) - 1, pass_=1, n=1), "x", "more than 64 bits"),
+    ],
+)
+def test_what_messagepack_cannot_carry_is_refused_in_a_sentence(row: WorkerRow, name: str, why: str) -> None:
+    """Regression: UnicodeEncodeError and OverflowError went past those who catch InputError."""
+    with pytest.raises(InputError, match=why):
+        codec.encode(row, {name: np.zeros(1)})
