@@ -120,7 +120,7 @@ class Surface:
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):
             values = getattr(self, name)
-            if values.ndim != 1 or len(values) < 2 or not np.all(np.diff(values) > 0):
+            if values.ndim != 1 or len(values) < 2 or not (np.isfinite(values).all() and np.all(np.diff(values) > 0)):
                 raise InputError(f"surface: expected '{name}' to be an increasing list of at least 2 finite numbers")
         for name in ("loss", "accuracy", "sem", "n"):
             if getattr(self, name).shape != self.shape:
@@ -291,7 +291,7 @@ def read_path_csv(file: str | os.PathLike[str]) -> NDArray[np.void]:
                 raise ValueError(f"row {k + 1} has {len(row)} columns")
             out[k] = (int(row[0]), *(float(v) if v else np.nan for v in row[1:]))
         return out
-    except (ValueError, UnicodeDecodeError) as e:
+    except (ValueError, OverflowError) as e:  # UnicodeDecodeError is a ValueError
         raise InputError(
             f"{file}: expected the columns {','.join(PATH_DTYPE.names or ())}, or two columns x,y ({e})",
             code="integrity",

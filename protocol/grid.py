@@ -44,7 +44,8 @@ def axis(lo: float, hi: float, count: int, name: str = "axis") -> NDArray[np.flo
     h = (hi - lo) / (count - 1). Where -lo / h is an integer j0 to 1e-9, axis[j] = (j - j0) * h, so that zero is
     exactly zero and the centre vertex is theta* itself; else axis[j] = lo + j * h.
 
-    Raises InputError for a count outside 2..4096, a bound that is not finite, or lo >= hi.
+    Raises InputError for a count outside 2..4096, a bound that is not finite, lo >= hi, or values that float64 cannot
+    hold: too close together or too far apart.
     """
     if not MIN_COUNT <= count <= MAX_COUNT:
         why = "a line needs two points" if count < MIN_COUNT else f"{MAX_COUNT} a side is the most one surface holds"
@@ -57,13 +58,18 @@ def axis(lo: float, hi: float, count: int, name: str = "axis") -> NDArray[np.flo
             path=f"$.{name}.lo",
         )
     h = (hi - lo) / (count - 1)
-    j0 = round(-lo / h)
-    if abs(-lo / h - j0) <= ZERO_TOLERANCE:
-        values = (np.arange(count) - j0) * h
+    if not math.isfinite(h):
+        raise InputError(f"{name}: {lo:g} to {hi:g} is wider than float64 can hold: take a smaller range")
+    zero = -lo / h if h else math.inf  # the place of zero among the points
+    if abs(zero) < 2**53 and abs(zero - round(zero)) <= ZERO_TOLERANCE:
+        values = (np.arange(count) - round(zero)) * h
     else:
         values = lo + np.arange(count) * h
     if not np.all(np.diff(values) > 0):
-        raise InputError(f"{name}: {count} points from {lo:g} to {hi:g} are closer than float64 can tell apart")
+        raise InputError(
+            f"{name}: {count} points from {lo:g} to {hi:g} are closer than float64 can tell apart: take a wider range "
+            "or fewer points"
+        )
     return np.asarray(values, dtype=np.float64)
 
 
@@ -78,6 +84,8 @@ def automatic_range(lo: float, hi: float, count: int, name: str = "axis") -> tup
             path=f"$.{name}.count",
         )
     h = (hi - lo) / (count - 2)
+    if not (h > 0 and math.isfinite(lo / h) and math.isfinite(count * h)):
+        raise InputError(f"{name}: no automatic range covers {lo:g} to {hi:g}: give the range yourself")
     first = math.floor(lo / h + ZERO_TOLERANCE)
     return first * h, (first + count - 1) * h
 

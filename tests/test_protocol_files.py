@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,17 @@ def test_a_transposed_array_is_refused() -> None:
         Surface(alpha=s.alpha, beta=s.beta, loss=s.loss.T, accuracy=s.accuracy, sem=s.sem, n=s.n)
 
 
+@pytest.mark.parametrize("last", [np.inf, np.nan])
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+def test_an_axis_that_is_not_finite_is_refused(name: str, last: float) -> None:
+    """Regression: an axis that ends at infinity increases, and was taken."""
+    s = surface()
+    axis = getattr(s, name).copy()
+    axis[-1] = last
+    with pytest.raises(InputError, match="finite"):
+        dataclasses.replace(s, **{name: axis})
+
+
 def test_every_truncation_and_a_flipped_bit_are_refused_by_name(tmp_path: Path) -> None:
     whole = surface().save(tmp_path / "s.npz").read_bytes()
     broken = tmp_path / "broken.npz"
@@ -120,7 +132,9 @@ def test_the_seeds_path_file_is_read() -> None:
 
 def test_a_wrong_path_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.csv"
-    for text in ("a,b,c\n1,2,3\n", "1,x\n", "\x00\xff"):
+    header = ",".join(PATH_DTYPE.names or ())
+    huge = f"{header}\n{2**64},,0,0,,,,\n"  # regression: OverflowError
+    for text in ("a,b,c\n1,2,3\n", "1,x\n", "\x00\xff", huge, huge.replace(str(2**64), "9" * 5000)):
         file.write_text(text, encoding="latin-1")
         with pytest.raises(InputError, match="expected the columns"):
             read_path_csv(file)

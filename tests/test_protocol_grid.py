@@ -58,6 +58,10 @@ def test_a_path_box_is_square_in_the_larger_side_and_grown_by_a_quarter() -> Non
         (float("nan"), 1, 5, "finite"),
         (0, float("inf"), 5, "finite"),
         (1e300, np.nextafter(1e300, np.inf), 100, "closer than float64"),
+        (0.0, 1e-323, 25, "closer than float64"),  # regression: ZeroDivisionError
+        (-1e25, float(np.nextafter(-1e25, 0.0)), 4096, "closer than float64"),  # regression: OverflowError
+        (5.0, 5.0 + 1e-15, 4096, "closer than float64"),
+        (-1.7e308, 1.7e308, 5, "wider than float64"),
     ],
 )
 def test_a_bad_axis_is_refused_in_a_sentence(lo: float, hi: float, count: int, why: str) -> None:
@@ -70,6 +74,12 @@ def test_rectangular_grids_keep_their_sides_apart() -> None:
     assert (len(alpha), len(beta)) == (7, 4)
     assert (alpha[0], alpha[-1]) == (-1.0, 1.0)
     assert (beta[0], beta[-1], beta[2]) == (-2.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("hi", [5e-324, 1e308])
+def test_a_box_that_no_range_covers_is_refused(hi: float) -> None:
+    with pytest.raises(InputError, match="give the range yourself"):
+        grid.automatic_range(0.0 if hi < 1 else -hi, hi, 25)
 
 
 def test_half_a_range_is_refused() -> None:
