@@ -139,6 +139,14 @@ class Sheet:
         return float(np.max(moves[np.isfinite(self._shown["loss"])], initial=0.0)) <= self.until
 
     def surface(self, **meta: Any) -> Surface:
-        """The surface as it stands; rows that did not come have n = 0. `meta` overrides fields of the provenance."""
+        """The surface as it stands, in arrays of its own; rows that did not come have n = 0. `meta` overrides fields of
+        the provenance."""
         filled = msgspec.structs.replace(self.meta, passes_done=int(self._came.all(axis=1).sum()), **meta)
-        return Surface(alpha=self.alpha, beta=self.beta, n=self._n, meta=filled, path=self.path, **self._shown)
+        return Surface(
+            alpha=self.alpha.copy(),
+            beta=self.beta.copy(),
+            n=self._n.copy(),
+            meta=filled,
+            path=self.path.copy(),
+            **{name: values.copy() for name, values in self._shown.items()},
+        )

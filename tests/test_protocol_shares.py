@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import shares
+from protocol.files import SurfaceMeta
 from protocol.shares import MetricDecl, Share, Value
+from protocol.sheet import Sheet
 
 LOSS = MetricDecl(
     name="loss",
@@ -88,3 +90,20 @@ def test_one_sample_has_no_standard_error() -> None:
 def test_the_estimates_error_is_zero_when_all_is_seen() -> None:
     assert shares.sem_of_estimate(np.array([0.1]), 100, 100)[0] == 0.0
     assert shares.sem_of_estimate(np.array([0.1]), 50, 100)[0] == pytest.approx(0.1 * np.sqrt(0.5))
+
+
+def test_a_surface_of_a_sheet_does_not_change_with_it() -> None:
+    """Regression: a surface handed out in the middle went on filling up under its holder."""
+    sheet = Sheet(np.arange(3.0), np.arange(2.0), SurfaceMeta(), [LOSS], [Share(0, 8)])
+    sheet.set_path({"alpha": np.ones(2)})
+    before = sheet.surface()
+    for i in range(2):
+        sheet.add(i, 0, 8, {"s": np.full(3, 4.0), "q": np.full(3, 2.0)})
+    sheet.alpha += 1.0
+    sheet.beta += 1.0
+    sheet.path["alpha"] += 1.0
+    after = sheet.surface()
+    assert after.loss.tolist() == [[0.5] * 3] * 2
+    assert np.isnan(before.loss).all()
+    assert not before.n.any()
+    assert (before.alpha[0], before.beta[0], before.path["alpha"][0]) == (0.0, 0.0, 1.0)
