@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compute.parameters import Layout, buffers_of, mismatch
+from compute.parameters import Layout, buffers_of, mismatch, missing_buffer, widened
 from compute.tensorfile import SUMS as SUMS
 from compute.tensorfile import Entry as Entry
 from compute.tensorfile import TensorFile as TensorFile
@@ -144,7 +144,7 @@ class Checkpoint:
             raise InputError(
                 f"checkpoints: expected state dicts or paths of safetensors files, got {type(source).__name__}"
             )
-        wrong = mismatch(layout, shapes, self.what)
+        wrong = mismatch(layout, shapes, self.what) or missing_buffer(layout, shapes, self.what)
         if wrong:
             raise wrong
         self._keys = [layout.find(name, shapes) for name in layout.names]
@@ -179,11 +179,8 @@ class Checkpoint:
         if self.state is not None:
             return buffers_of(self.state, self.layout)
         assert self.file is not None
-        return {
-            name: self.file.tensor(name)
-            for name, shape in self.layout.buffers.items()
-            if name in self.file.entries and self.file.entries[name].shape == shape
-        }
+        keys = {name: self.layout.find(name, self.file.entries) for name in self.layout.buffers}
+        return {name: widened(self.file.tensor(key)) for name, key in keys.items() if key is not None}
 
 
 def read_resume(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

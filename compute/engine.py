@@ -15,7 +15,7 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from compute import metrics as registry
+from compute.arithmetic import autocast, sums_device
 from compute.parameters import Layout, MovableModel, State
 from protocol.errors import InputError
 from protocol.messages import BatchNorm, Execution, Precision
@@ -86,6 +87,7 @@ class Engine:
     ) -> None:
         assert execution.device is not None
         self.device = torch.device(execution.device)
+        self._home = sums_device(self.device)
         self.layout = layout
         self.batch_norm = batch_norm
         self.precision = precision
@@ -95,6 +97,8 @@ class Engine:
         self._x = x.to(self.device, dtype if x.is_floating_point() else None)
         self._y = y.to(self.device)
         self._edges = partitions(len(x))
+        if batch_norm == "batch" and len(x) < 2:
+            raise InputError("data: batch statistics need at least 2 samples, got 1: use batch_norm=frozen")
         self.calibration_samples = 0  # that recalibrate runs at each point
         if batch_norm == "recalibrate":
             if calibration is None or len(calibration) < 2:
@@ -106,12 +110,18 @@ class Engine:
         self._source = (model, buffers, (origin, delta, eta))
         self._twin: Engine | None = None
         self.seconds_per_sample: float | None = None  # of a forward pass at theta*, where calibration measured it
-        if not calibrate:
-            execution = self._by_rule(execution)
-        self.execution = execution
-        self._build(bool(execution.channels_last))
-        with torch.inference_mode(), self._arithmetic():
-            self._move(0.0, 0.0)
+        free = execution.channels_last is None
+        self.execution = execution if calibrate else self._by_rule(execution)
+        self._build(bool(self.execution.channels_last))
+        registry.check(metrics)
+        try:
+            self.metrics = self._probe(metrics)
+        except InputError:
+            if not (free and self._channels_last):
+                raise
+            # Nobody asked for channels-last; a model that flattens with .view() cannot take it.
+            self.execution = msgspec.structs.replace(self.execution, channels_last=False)
+            self._build(False)
             self.metrics = self._probe(metrics)
         if calibrate:
             self.execution = self._calibrated(execution)
@@ -126,6 +136,7 @@ class Engine:
         self.moving.set_buffers(buffers)
         self.model = self.moving.model
         self._origin, self._delta, self._eta = (self.moving.arrange(v) for v in vectors)
+        self.moving.place(self._origin, self._delta, self._eta, 0.0, 0.0)
         self._norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
         self._images = self._x.ndim == 4 and self._x.is_floating_point()
         if self._images:
@@ -137,22 +148,30 @@ class Engine:
             for norm in self._norms:  # without running statistics, eval mode takes those of the batch
                 norm.running_mean = norm.running_var = None
 
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+    @contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """No gradients; the precision's own autocast and not the caller's."""
+        with torch.inference_mode(), autocast(self.precision, self.device):
+            yield
 
     def _probe(self, names: Iterable[str]) -> list[registry.Metric]:
         """Run two samples, refuse a loss that does not give one value a sample, choose the metrics that apply."""
-        x, y = self._x[:2], self._y[:2]
+        with self._arithmetic():
+            return self._probed(names, self._x[:2], self._y[:2])
+
+    def _probed(self, names: Iterable[str], x: Tensor, y: Tensor) -> list[registry.Metric]:
         try:
             output = self.model(x)
-        except (RuntimeError, TypeError, ValueError, IndexError) as e:
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as e:  # a stranger's forward may raise anything
             raise InputError(
                 f"model: expected to take inputs of shape {list(x.shape[1:])}, but its forward raises "
                 f"{type(e).__name__}: {_first_line(e)}"
             ) from e
         try:
             losses = self.loss(output, y)
-        except (RuntimeError, TypeError, ValueError, IndexError) as e:
+        except Exception as e:  # so may a stranger's loss
             raise InputError(
                 f"loss: '{self._loss_name}' does not take this model's output and these targets, it raises "
                 f"{type(e).__name__}: {_first_line(e)}"
@@ -193,6 +212,10 @@ class Engine:
                     timed[size, layout] = self._seconds(size) / size
                 except torch.OutOfMemoryError:
                     break  # a larger one will not fit either
+                except RuntimeError:
+                    if not layout or execution.channels_last:
+                        raise
+                    break  # a model that flattens with .view() cannot take channels-last
         if not timed:
             raise InputError(f"memory: {self.device} holds not even a batch of {sizes[0]}: use a smaller batch size")
         batch, layout = min(timed, key=lambda k: timed[k])
@@ -204,13 +227,11 @@ class Engine:
         """Bring the copy and the data into a memory layout, at theta*."""
         if channels_last != self._channels_last:
             self._build(channels_last)
-        with torch.inference_mode(), self._arithmetic():
-            self._move(0.0, 0.0)
 
     def _seconds(self, size: int) -> float:
         """The best of three forward passes over one batch, after one that warms up."""
         best = float("inf")
-        with torch.inference_mode(), self._arithmetic():
+        with self._arithmetic():
             for k in range(4):
                 self._wait()
                 begun = time.perf_counter()
@@ -226,6 +247,11 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
+    @property
+    def data(self) -> tuple[Tensor, Tensor]:
+        """The resident inputs and targets, in measuring order."""
+        return self._x, self._y
+
     # ------------------------------------------------------------ measuring
 
     def rows(
@@ -238,9 +264,8 @@ class Engine:
 
     def _row(self, alpha: NDArray[np.float64], beta: float, spans: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
         names = [(name, dtype) for m in self.metrics for name, dtype in m.decl.sums.items()]
-        home = torch.device("cpu") if self.device.type == "mps" else self.device  # mps has no float64
-        total = torch.zeros(len(names), len(alpha), dtype=torch.float64, device=home)
-        with torch.inference_mode(), self._arithmetic():
+        total = torch.zeros(len(names), len(alpha), dtype=torch.float64, device=self._home)
+        with self._arithmetic(), refusing():
             for j, a in enumerate(alpha):
                 self._move(float(a), beta)
                 self._add(total[:, j], spans)
@@ -261,20 +286,18 @@ class Engine:
     def _at(self, theta: Tensor, buffers: State | None) -> dict[str, float]:
         spans = list(self._spans(Share(0, len(self._x))))
         names = [name for m in self.metrics for name in m.decl.sums]
-        home = torch.device("cpu") if self.device.type == "mps" else self.device
-        total = torch.zeros(len(names), dtype=torch.float64, device=home)
-        _, original, _ = self._source
+        total = torch.zeros(len(names), dtype=torch.float64, device=self._home)
+        before = self.moving.buffers() if buffers is not None else {}
         try:
             if buffers is not None:
                 self.moving.set_buffers(buffers)
-            with torch.inference_mode(), self._arithmetic():
+            with self._arithmetic(), refusing():
                 self.moving.flat.copy_(self.moving.arrange(theta))
                 if self.batch_norm == "recalibrate":
                     self._recalibrate()
                 self._add(total, spans)
         finally:
-            if buffers is not None:
-                self.moving.set_buffers(original)
+            self.moving.set_buffers(before)
         return dict(zip(names, total.tolist())) | {"n": float(len(self._x))}
 
     def _frozen_twin(self) -> Engine:
@@ -308,7 +331,7 @@ class Engine:
             if self.precision == "bf16" and isinstance(output, Tensor):
                 output = output.float()
             losses = self.loss(output, y)
-            if total.device != self.device:
+            if self._home.type != self.device.type:
                 output, losses, y = output.cpu(), losses.cpu(), y.cpu()
             parts = [v for m in self.metrics for v in m.sums(output, losses, y).values()]
             total += torch.stack([p.to(torch.float64) for p in parts])
@@ -325,9 +348,29 @@ class Engine:
                 for norm in self._norms:
                     norm.momentum = 1.0 / (k + 1)
                 self.model(x)
+        except torch.OutOfMemoryError as e:
+            raise InputError(
+                f"memory: a batch of {len(x)} calibration samples does not fit, and recalibrate cannot split it: "
+                "use batch_norm=frozen, or a device with more memory",
+                code="unavailable",
+            ) from e
         finally:
             for norm in self._norms:
                 norm.eval()
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What a model or a loss raises at a later sample (a target that is no class, say), as one sentence."""
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as e:  # a stranger's code may raise anything
+        raise InputError(
+            f"model or loss: it raises {type(e).__name__} while it is measured: {_first_line(e)}: "
+            "check that every target is one that the loss takes"
+        ) from e
 
 
 def _first_line(e: BaseException) -> str:

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ from compute.checkpoints import Checkpoint
 from compute.directions import DIRECTIONS
 from compute.directions.vectors import cosine, dot
 from compute.engine import Engine, loss_name
+from compute.options import converted
 from compute.parameters import Layout, require_finite
 from compute.planes import Plane, content_hash
 from compute.samples import Data, Samples, order, read
@@ -96,10 +97,7 @@ def make_plane(
     if kind not in DIRECTIONS:
         raise unknown_name("direction", kind, DIRECTIONS)
     entry = DIRECTIONS[kind]
-    try:
-        chosen = msgspec.convert(dict(options), entry.options)
-    except msgspec.ValidationError as e:
-        raise options_error(kind, options, entry.options, e) from e
+    chosen = converted(f"{kind} plane", options, entry.options)
     if not checkpoints:
         raise InputError("checkpoints: expected at least one, got none")
     layout = Layout.of(model)
@@ -108,9 +106,11 @@ def make_plane(
     theta = last.theta()
     require_finite(theta, origin or last.what)
     directions = yield from entry.make(layout, opened, chosen)
-    path, steps = np.zeros(0, PATH_DTYPE), opened if entry.trajectory else open_all(trajectory, layout)
-    if steps:
-        path = yield from coordinates(steps, theta, directions.delta, directions.eta)
+    path = np.zeros(0, PATH_DTYPE)
+    if directions.path_places is not None:
+        path = path_of(opened, *directions.path_places)
+    elif trajectory:
+        path = finish(coordinates(open_all(trajectory, layout), theta, directions.delta, directions.eta))
     settings = msgspec.to_builtins(chosen)
     buffers = last.buffers()
     return Plane(
@@ -122,7 +122,7 @@ def make_plane(
         path=path,
         meta=PlaneMeta(
             kind=kind,
-            hash=content_hash(layout, (theta, directions.delta, directions.eta), buffers),
+            hash=content_hash(layout, (theta, directions.delta, directions.eta), buffers, path),
             origin=origin or last.what,
             options=settings,
             seed=settings.get("seed"),
@@ -133,24 +133,6 @@ def make_plane(
             checkpoints=len(opened) if entry.trajectory else None,
         ),
     )
-
-
-def options_error(
-    kind: str, options: Mapping[str, Any], known: type[msgspec.Struct], e: msgspec.ValidationError
-) -> InputError:
-    """One sentence for a wrong option, with the choices where the field has some."""
-    fields = {f.name: f for f in msgspec.structs.fields(known)}
-    strange = sorted(set(options) - set(fields))
-    if strange:
-        return InputError(
-            f"options of a {kind} plane: expected some of {', '.join(sorted(fields))}; got '{strange[0]}'",
-            path=f"$.options.{strange[0]}",
-        )
-    name = str(e).partition("$.")[2].rstrip("`")
-    f = fields.get(name)
-    choices = getattr(msgspec.inspect.type_info(f.type), "values", None) if f else None
-    wanted = f"expected one of {', '.join(map(str, sorted(choices)))}" if choices else str(e).partition(" - at")[0]
-    return InputError(f"{name or 'options'}: {wanted}; got {options.get(name)!r}", path=f"$.options.{name}")
 
 
 def finish(steps: Generator[Any, None, Any]) -> Any:
@@ -171,13 +153,20 @@ def coordinates(
     checkpoints: Sequence[Checkpoint], origin: Tensor, delta: Tensor, eta: Tensor
 ) -> Generator[tuple[int, int], None, NDArray[np.void]]:
     """The columns step, epoch, alpha, beta, off_plane of path.csv for these checkpoints."""
+    places, off = np.zeros((len(checkpoints), 2)), np.zeros(len(checkpoints))
+    for done in path_coordinates(checkpoints, origin, (delta, eta), places, off):
+        yield done, len(origin)
+    return path_of(checkpoints, places, off)
+
+
+def path_of(
+    checkpoints: Sequence[Checkpoint], places: NDArray[np.float64], off: NDArray[np.float64]
+) -> NDArray[np.void]:
+    """The columns of path.csv for checkpoints at these coordinates (n, 2) and off-plane distances (n,), losses NaN."""
     out = np.zeros(len(checkpoints), PATH_DTYPE)
     for name in PATH_DTYPE.names or ():
         if name != "step":
             out[name] = np.nan
-    places, off = np.zeros((len(checkpoints), 2)), np.zeros(len(checkpoints))
-    for done in path_coordinates(checkpoints, origin, (delta, eta), places, off):
-        yield done, len(origin)
     for k, c in enumerate(checkpoints):
         out["step"][k] = k if c.step is None else c.step
         out["epoch"][k] = np.nan if c.epoch is None else c.epoch
@@ -278,12 +267,24 @@ def _grid(
         spec = grids.GridSpec(alpha=grids.AxisSpec(count=grid), beta=grids.AxisSpec(count=grid))
     else:
         raise InputError(f"grid: expected a number of points a side or a GridSpec, got {type(grid).__name__}")
+    for name, given in (("alpha", alpha), ("beta", beta)):
+        if given is not None and len(given) != 2:
+            raise InputError(f"{name}: expected a pair (start, end), got {len(given)} numbers")
     ranges = [None if r is None else (float(r[0]), float(r[1])) for r in (alpha, beta)]
     a, b = (
         axis if r is None else msgspec.structs.replace(axis, lo=r[0], hi=r[1])
         for axis, r in zip((spec.alpha, spec.beta), ranges)
     )
     return grids.GridSpec(alpha=a, beta=b)
+
+
+def require_same(layout: Layout, plane: Plane) -> None:
+    """Refuse a plane of another model."""
+    if layout.names != plane.layout.names or layout.shapes != plane.layout.shapes:
+        raise InputError(
+            f"plane: expected one of this model ({layout.size} parameters), got one of {plane.layout.size} parameters "
+            "in other tensors: make the plane from the model that you measure"
+        )
 
 
 class Session:
@@ -311,24 +312,17 @@ class Session:
         calibrate: bool = False,
         split: str = "",
     ) -> None:
-        try:  # the same names and bounds as a surface job's
-            msgspec.convert(
-                {"kind": "surface", "plane": "", "batch_norm": batch_norm, "precision": precision, "limit": limit,
-                 "seed": seed,                      "calibration": calibration_size},
-                SurfaceSpec,
-            )  # fmt: skip
-        except msgspec.ValidationError as e:
-            text, _, where = str(e).partition(" - at `$.")
-            raise InputError(f"{where.rstrip('`')}: {text}", path=f"$.{where.rstrip('`')}") from e
+        # The same names and bounds as a surface job's.
+        asked = {"batch_norm": batch_norm, "precision": precision, "limit": limit, "seed": seed}
+        converted("surface", {"plane": "", **asked, "calibration": calibration_size}, SurfaceSpec, "$")
+        execution = converted("surface", msgspec.to_builtins(execution), Execution, "$.execution")
         layout = Layout.of(model)
-        if layout.names != plane.layout.names or layout.shapes != plane.layout.shapes:
-            raise InputError(
-                f"plane: expected one of this model ({layout.size} parameters), got one of {plane.layout.size} "
-                "parameters in other tensors: make the plane from the model that you measure"
-            )
+        require_same(layout, plane)
         execution = run.fix(execution)
         assert execution.device is not None
         run.check_precision(precision, torch.device(execution.device))
+        if precision == "bf16" and layout.dtype == torch.float64:
+            raise InputError("precision: bf16 is for float32 models, this one is float64: use fp32, or model.float()")
         require_finite(plane.origin, "plane origin")
         self.plane, self.precision, self._metric_names = plane, precision, tuple(metrics)
         index = order(samples.y, limit, seed)
@@ -336,15 +330,15 @@ class Session:
         calibrating = None
         if batch_norm == "recalibrate":
             calibrating = source.x[order(source.y, min(calibration_size, len(source)), seed)]
-        self._build = lambda precision, execution, calibrate=False: Engine(
+        self._build = lambda x, y, precision, execution, calibrate=False: Engine(
             model,
             layout,
             origin=plane.origin,
             delta=plane.delta,
             eta=plane.eta,
             buffers=plane.buffers,
-            x=samples.x[index],
-            y=samples.y[index],
+            x=x,
+            y=y,
             loss=loss,
             metrics=metrics,
             batch_norm=batch_norm,
@@ -354,7 +348,7 @@ class Session:
             calibrate=calibrate,
         )
         with run.applied(execution, precision):
-            self.engine = self._build(precision, execution, calibrate)
+            self.engine = self._build(samples.x[index], samples.y[index], precision, execution, calibrate)
         self.samples = len(index)
         self.meta = SurfaceMeta(
             plane=plane.meta,
@@ -363,6 +357,7 @@ class Session:
             samples=self.samples,
             limit=limit,
             seed=seed,
+            calibration_samples=len(calibrating) if calibrating is not None else None,
             loss=loss_name(loss),
             metrics=tuple(m.decl.name for m in self.engine.metrics),
             batch_norm=batch_norm,
@@ -442,23 +437,41 @@ class Session:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def deviation(self, alpha: NDArray[np.float64], beta: NDArray[np.float64]) -> float | None:
+    def deviation(
+        self, alpha: NDArray[np.float64], beta: NDArray[np.float64]
+    ) -> float | Literal["inf", "unknown"] | None:
         """The largest relative deviation of the loss from fp32, over the first share at up to 9 grid points (corners,
-        middles of the edges, centre); None for fp32 itself."""
+        middles of the edges, centre); None for fp32 itself, "inf" where a point diverges that does not in fp32,
+        "unknown" where all of them diverge in fp32."""
         if self.precision == "fp32":
             return None
-        with run.applied(self.engine.execution, "fp32"):
-            exact = self._build("fp32", self.engine.execution)
-            share = shares(self.samples, "grow")[0]
-            rows = [(i, float(beta[i])) for i in sorted({0, len(beta) // 2, len(beta) - 1})]
-            columns = alpha[sorted({0, len(alpha) // 2, len(alpha) - 1})]
-            want = np.stack([s["loss_sum"] for _, s in exact.rows(rows, columns, share)])
-        with run.applied(self.engine.execution, self.precision):
-            got = np.stack([s["loss_sum"] for _, s in self.engine.rows(rows, columns, share)])
-        with np.errstate(all="ignore"):
-            relative = np.abs(got - want) / np.abs(want)
-        finite = relative[np.isfinite(relative)]
-        return float(finite.max()) if len(finite) else float("nan")
+        share = shares(self.samples, "grow")[0]
+        rows = [(i, float(beta[i])) for i in sorted({0, len(beta) // 2, len(beta) - 1})]
+        columns = alpha[sorted({0, len(alpha) // 2, len(alpha) - 1})]
+
+        def losses(precision: Precision) -> NDArray[np.float64]:
+            engine = self.engine
+            if precision != self.precision:
+                engine = self._build(*engine.data, precision, engine.execution)  # the resident data, not a copy
+            with run.applied(engine.execution, precision):
+                return np.stack([s["loss_sum"] for _, s in engine.rows(rows, columns, share)])
+
+        want, got = (self.retrying(lambda p=p: losses(p)) for p in ("fp32", self.precision))  # type: ignore[misc]
+        defined = np.isfinite(want)
+        if not defined.any():
+            return "unknown"
+        if not np.isfinite(got[defined]).all():
+            return "inf"
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.nanmax(np.abs(got[defined] - want[defined]) / np.abs(want[defined]), initial=0.0))
+
+    def retrying(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives; with half the batch, and again, while memory runs out."""
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                self.halve_batch()
 
     def path_losses(
         self, checkpoints: Sequence[Checkpoint], path: NDArray[np.void]
@@ -471,12 +484,15 @@ class Session:
         share = Share(0, self.samples)
         for k, c in enumerate(checkpoints):
             theta, buffers = c.theta(), c.buffers()
-            ((_, sums),) = self.engine.rows([(0, float(path["beta"][k]))], path["alpha"][k : k + 1], share)
-            out["loss_plane"][k] = float(sums["loss_sum"][0]) / self.samples
-            here = self.engine.at(theta)
-            out["loss_weights"][k] = here["loss_sum"] / here["n"]
-            true = self.engine.at(theta, buffers, own_statistics=True)
-            out["loss_true"][k] = true["loss_sum"] / true["n"]
+
+            def losses() -> tuple[float, float, float]:
+                ((_, sums),) = self.engine.rows([(0, float(path["beta"][k]))], path["alpha"][k : k + 1], share)  # noqa: B023
+                here = self.engine.at(theta)  # noqa: B023 - called at once
+                true = self.engine.at(theta, buffers, own_statistics=True)  # noqa: B023
+                return float(sums["loss_sum"][0]), here["loss_sum"], true["loss_sum"]
+
+            for name, total in zip(("loss_plane", "loss_weights", "loss_true"), self.retrying(losses)):
+                out[name][k] = total / self.samples
             yield k + 1, len(checkpoints)
         return out
 
@@ -502,6 +518,7 @@ def project(
     sample, precision and batch).
     """
     layout = Layout.of(model)
+    require_same(layout, plane)
     opened = open_all(checkpoints, layout)
     path = finish(coordinates(opened, plane.origin, plane.delta, plane.eta))
     if data is not None:
@@ -522,6 +539,7 @@ def project(
             metrics=("loss",),
             batch_norm=meta.batch_norm,  # type: ignore[arg-type]
             calibration=read(calibration) if calibration is not None else None,
+            calibration_size=meta.calibration_samples or CALIBRATION,
             limit=meta.limit,
             seed=meta.seed or 0,
             precision=meta.precision,  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from protocol.errors import InputError
 
@@ -40,19 +41,22 @@ class Layout:
         if not named:
             raise InputError("model: expected trainable parameters, found none with requires_grad=True")
         for name, p in named:
+            if isinstance(p, UninitializedParameter):
+                raise InputError(f"model: its parameter '{name}' has no shape yet: run one batch through it first")
             if not p.is_floating_point():
                 raise InputError(f"model: parameter '{name}' is {p.dtype}, expected a real floating-point type")
         first = {id(p): name for name, p in named}
+        trainable = set(first.values())
         aliases: dict[str, list[str]] = {}
         rest: dict[str, tuple[int, ...]] = {}
         for name, value in model.state_dict(keep_vars=True).items():
             if not isinstance(value, Tensor):
                 continue
-            owner = first.get(id(value))
-            if owner is None:
-                rest[name] = tuple(value.shape)
-            elif owner != name:
+            owner = first.setdefault(id(value), name)
+            if owner != name:
                 aliases.setdefault(owner, []).append(name)
+            elif name not in trainable:
+                rest[name] = tuple(value.shape)
         sizes = [p.numel() for _, p in named]
         return cls(
             names=tuple(name for name, _ in named),
@@ -115,12 +119,42 @@ def _gather(tensors: State, layout: Layout) -> Tensor:
 
 
 def buffers_of(state: State, layout: Layout) -> dict[str, Tensor]:
-    """Copies, on the CPU, of what a state dict holds beside theta (a live view would walk away with the model)."""
-    return {
-        name: state[name].detach().to("cpu", copy=True).contiguous()
-        for name, shape in layout.buffers.items()
-        if name in state and tuple(state[name].shape) == shape
-    }
+    """Copies, on the CPU, of what a state dict holds beside theta (a live view would walk away with the model).
+
+    Half-precision ones are widened, as theta is. Raises InputError where one is missing: without its running
+    statistics a checkpoint would be measured with those of another.
+    """
+    wrong = missing_buffer(layout, {k: tuple(v.shape) for k, v in state.items() if isinstance(v, Tensor)}, "state dict")
+    if wrong:
+        raise wrong
+    out = {}
+    for name in layout.buffers:
+        key = layout.find(name, state)
+        if key is not None:
+            out[name] = widened(state[key].detach().to("cpu", copy=True).contiguous())
+    return out
+
+
+def widened(value: Tensor) -> Tensor:
+    """Half-precision numbers as float32; anything else as it is."""
+    return value.float() if value.is_floating_point() and value.itemsize < 4 else value
+
+
+def missing_buffer(layout: Layout, shapes: Mapping[str, tuple[int, ...]], what: str) -> InputError | None:
+    """Why a state with these shapes lacks a buffer of the model, or None. Counters of batches may be absent: no number
+    depends on them, and older files have none."""
+    for name, shape in layout.buffers.items():
+        key = layout.find(name, shapes)
+        if key is None and name.endswith("num_batches_tracked"):
+            continue
+        if key is None or tuple(shapes[key]) != shape:
+            found = "none of that name" if key is None else f"shape {list(shapes[key])}"
+            return InputError(
+                f"{what}: expected the buffer '{name}' of shape {list(shape)}, found {found}: save the model's whole "
+                "state_dict(), with its running statistics",
+                code="integrity",
+            )
+    return None
 
 
 def require_finite(theta: Tensor, what: str) -> None:
@@ -171,6 +205,10 @@ class MovableModel:
         for start, stop, (o, i, kh, kw) in self._permuted:
             out[start:stop].view(o, kh, kw, i).copy_(theta[start:stop].view(o, i, kh, kw).permute(0, 2, 3, 1))
         return out
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Copies of this copy's own running statistics (and whatever else is not theta)."""
+        return {name: self._state[name].detach().clone() for name in self.layout.buffers}
 
     def set_buffers(self, buffers: State) -> None:
         """Give the copy these running statistics (and whatever else is not theta)."""

@@ -50,8 +50,11 @@ class PlaneAbout:
     trajectory: tuple[str, ...]
 
 
-def content_hash(layout: Layout, vectors: Sequence[Tensor], buffers: Mapping[str, Tensor]) -> str:
-    """The identity of a plane: sha256 over its tensors' names and shapes, theta*, delta, eta and the buffers."""
+def content_hash(
+    layout: Layout, vectors: Sequence[Tensor], buffers: Mapping[str, Tensor], path: NDArray[np.void]
+) -> str:
+    """The identity of a plane: sha256 over its tensors' names and shapes, theta*, delta, eta, the buffers and the
+    trajectory's coordinates."""
     digest = hashlib.sha256()
     digest.update(json.dumps([layout.names, layout.shapes, str(layout.dtype)]).encode())
     for vector in vectors:
@@ -59,6 +62,7 @@ def content_hash(layout: Layout, vectors: Sequence[Tensor], buffers: Mapping[str
     for name in sorted(buffers):
         digest.update(name.encode())
         digest.update(buffers[name].contiguous().numpy().tobytes())
+    digest.update(path.tobytes())
     return digest.hexdigest()
 
 
@@ -116,15 +120,15 @@ def load_plane(file: Path, layout: Layout) -> Plane:
         raise InputError(f"{file}: expected a plane, the tensor {e} is not in it", code="integrity") from e
     finally:
         opened.close()
-    if content_hash(layout, vectors, buffers) != about.meta.hash:
+    path = np.zeros(len(columns["step"]), PATH_DTYPE)
+    for name, column in columns.items():
+        path[name] = column
+    if content_hash(layout, vectors, buffers, path) != about.meta.hash:
         raise InputError(
             f"{file}: corrupted, or a plane of another model: its contents do not have the hash it was saved under: "
             "make it again with `thalweg plane`",
             code="integrity",
         )
-    path = np.zeros(len(columns["step"]), PATH_DTYPE)
-    for name, column in columns.items():
-        path[name] = column
     return Plane(
         origin=vectors[0], delta=vectors[1], eta=vectors[2], buffers=buffers, layout=layout, meta=about.meta, path=path
     )

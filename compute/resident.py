@@ -172,8 +172,13 @@ class Resident:
         layout = Layout.of(model)
         plane = load_plane(file, layout)
         addresses = spec.path if spec.path is not None else about.trajectory or None
-        sources = self.workspace.trajectory(addresses) if addresses is not None else []
-        opened = open_all(sources, layout)
+        try:
+            sources = self.workspace.trajectory(addresses) if addresses is not None else []
+            opened = open_all(sources, layout)
+        except InputError as e:
+            if spec.path is not None or e.code != "not_found":
+                raise
+            opened = []  # the run is gone; the plane holds the path's coordinates, its losses are not measured
         calibration = None
         if spec.batch_norm == "recalibrate":
             calibration = _samples(self.data(recipe, "train", spec.calibration, spec.seed))

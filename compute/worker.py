@@ -300,7 +300,7 @@ class Worker:
 
         session, meta, checkpoints = resident.session(spec, job.execution)
         plane = session.plane
-        path = np.zeros(0, PATH_DTYPE)
+        path = plane.path if spec.path is None else np.zeros(0, PATH_DTYPE)
         if checkpoints:
             path = finish(coordinates(checkpoints, plane.origin, plane.delta, plane.eta))
         alpha, beta = session.axes(spec.grid, path)
@@ -339,7 +339,7 @@ class Worker:
                     self.leases.clear()
                     self.send(WorkerRestart(job=job.job, pass_=lease.pass_, execution=session.engine.execution))
             deviation = session.deviation(alpha, beta)
-            if len(path):
+            if checkpoints:
                 steps = session.path_losses(checkpoints, path)
                 while True:
                     try:
@@ -378,8 +378,12 @@ class Worker:
         """The next lease, waited for."""
         self.check(job)
         while not self.leases:
+            if self.at_boundary:
+                raise Cancelled
             self.socket.poll(500)
             self.check(job)
+        if self.at_boundary:
+            raise Cancelled
         return self.leases.popleft()
 
     def _send_path(self, job: str, path: np.ndarray[Any, Any], *, losses: bool) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -84,8 +84,10 @@ class SurfaceMeta(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[str, ...] = ()
     batch_norm: str = "frozen"
     calibration: str = ""
+    calibration_samples: int | None = None
     precision: str = "fp32"
-    precision_deviation: float | None = None  # largest relative deviation from fp32, over a fixed sample of points
+    # Largest relative deviation from fp32 over a fixed sample of points; None for fp32. JSON has no infinity.
+    precision_deviation: float | Literal["inf", "unknown"] | None = None
     passes: str = "1"
     passes_done: int = 0
     execution: dict[str, Any] = {}

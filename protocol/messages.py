@@ -230,7 +230,7 @@ class Done(Struct, frozen=True, kw_only=True):
     surface: str | None = None
     files: tuple[str, ...] = ()  # of an export, by name
     summary: dict[str, Any] = {}  # of an analysis
-    precision_deviation: float | None = None
+    precision_deviation: float | Literal["inf", "unknown"] | None = None
     cancelled: bool = False
 
 

@@ -48,6 +48,28 @@ def conv_net(seed: int = 0) -> nn.Module:
         )  # fmt: skip
 
 
+class Flattening(nn.Module):
+    """A LeNet of the old school: it flattens with `.view`, which a channels-last tensor cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.head = nn.Linear(6 * 4 * 4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        return self.head(x.view(x.size(0), -1))
+
+
+def flattening_net(seed: int = 0) -> nn.Module:
+    """`Flattening`, its weights drawn by `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Flattening()
+
+
 def tied_net(seed: int = 0) -> nn.Module:
     """`TiedHead`, its weights drawn by `seed`."""
     with torch.random.fork_rng(devices=[]):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from small import conv_net, digits, snapshot, tied_net, trained
+from small import conv_net, digits, flattening_net, snapshot, tied_net, trained
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -512,3 +513,139 @@ def test_the_example_of_the_module_runs(tmp_path: object) -> None:
     assert again.path["alpha"].tolist() == path.alpha.tolist()
     assert again.meta.plane == plane.meta
     assert dataclasses.is_dataclass(again)
+
+
+# ---------------------------------------------------------------- odd models and data
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_a_model_that_flattens_with_view_is_measured_in_its_own_layout(calibrate: bool) -> None:
+    model = flattening_net().eval()
+    execution = Execution(device="cpu", threads=1)
+    session = Session(
+        model, Samples(*digits(), ""), landscape.random_plane(model), execution=execution, calibrate=calibrate
+    )
+    assert session.engine.execution.channels_last is False
+    with session:
+        ((_, row),) = session.rows([(0, 0.0)], np.array([0.0]), Share(0, 700))
+    x, y = digits()
+    with torch.no_grad():
+        assert row["loss_sum"][0] == pytest.approx(float(F.cross_entropy(model(x), y, reduction="sum")), rel=1e-6)
+
+
+def test_a_half_precision_model_is_measured_and_its_plane_kept(tmp_path: Path) -> None:
+    from compute.parameters import Layout
+    from compute.planes import load_plane, save_plane
+
+    model = conv_net().bfloat16().eval()
+    plane = landscape.random_plane(model)
+    again = load_plane(save_plane(tmp_path, plane, None, []), Layout.of(model))
+    assert again.meta.hash == plane.meta.hash
+    surface = measured(model, again, grid=2)
+    assert np.isfinite(surface.loss).all()
+
+
+def test_the_callers_autocast_does_not_leak_into_fp32(net: nn.Module, plane: landscape.Plane) -> None:
+    want = measured(net, plane, grid=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = measured(net, plane, grid=2)
+    assert got.loss.tobytes() == want.loss.tobytes()
+
+
+def test_a_target_that_is_no_class_is_a_sentence_wherever_it_lies(net: nn.Module, plane: landscape.Plane) -> None:
+    x, y = digits()
+    wrong = y.clone()
+    wrong[650] = 10
+    with pytest.raises(InputError, match="every target"):
+        landscape.measure(net, (x, wrong), plane, 2)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_of_nothing_is_refused(net: nn.Module, plane: landscape.Plane, batch_size: int) -> None:
+    with pytest.raises(InputError, match="batch_size"):
+        measured(net, plane, batch_size=batch_size)
+
+
+def test_bf16_of_a_float64_model_is_refused(net: nn.Module) -> None:
+    model = conv_net().double()
+    with pytest.raises(InputError, match="float64"):
+        landscape.measure(model, digits(), landscape.random_plane(model), 2, precision="bf16")
+
+
+def test_a_point_that_diverges_in_bf16_alone_is_an_infinite_deviation(net: nn.Module, plane: landscape.Plane) -> None:
+    session = Session(net, Samples(*digits(), ""), plane, precision="bf16", execution=Execution(device="cpu"))
+    honest = Engine.rows
+
+    def overflowing(self: Engine, *args: object) -> object:
+        for i, sums in honest(self, *args):  # type: ignore[arg-type]
+            if self.precision == "bf16":
+                sums["loss_sum"][0] = np.inf
+            yield i, sums
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "rows", overflowing)
+        assert session.deviation(np.array([-1.0, 1.0]), np.array([-1.0, 1.0])) == "inf"
+
+
+def test_memory_running_out_on_the_path_halves_the_batch() -> None:
+    model, states = trained(epochs=4)
+    plane = landscape.pca_plane(model, states)
+    surface = measured(model, plane, grid=3)
+    want = landscape.project(model, states, plane, data=digits(), surface=surface)
+    honest = Engine._at
+
+    def starved(self: Engine, theta: Tensor, buffers: object) -> dict[str, float]:
+        if (self.execution.batch_size or 0) > 100:
+            raise torch.OutOfMemoryError
+        return honest(self, theta, buffers)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "_at", starved)
+        got = landscape.project(model, states, plane, data=digits(), surface=surface)
+    np.testing.assert_allclose(got.loss_true, want.loss_true, rtol=1e-6)
+
+
+def test_a_point_of_the_path_leaves_no_trace_in_the_next() -> None:
+    model, states = trained()
+    session = Session(
+        model, Samples(*digits(), ""), landscape.pca_plane(model, states), execution=Execution(device="cpu")
+    )
+    theta = session.plane.origin
+    with session:
+        before = session.engine.at(theta)
+        session.engine.at(theta, {n: torch.full_like(v, 3.0) for n, v in states[0].items() if "running" in n})
+        assert session.engine.at(theta) == before
+
+
+def test_a_checkpoint_without_running_statistics_is_refused() -> None:
+    model, states = trained(epochs=4)
+    bare = {n: v for n, v in states[1].items() if "running" not in n}
+    with pytest.raises(InputError, match="running statistics"):
+        landscape.pca_plane(model, [states[0], bare, *states[2:]])
+    counters_only = {n: v for n, v in states[1].items() if "num_batches" not in n}
+    landscape.pca_plane(model, [states[0], counters_only, *states[2:]])
+
+
+def test_reading_data_leaves_the_callers_generator_alone(net: nn.Module, plane: landscape.Plane) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    landscape.measure(net, TensorDataset(*digits()), plane, 2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_same_vectors_with_another_path_are_another_plane() -> None:
+    from compute.landscape import finish, make_plane
+
+    model, states = trained()
+    alone = finish(make_plane("random", model, states[-1:], {}))
+    along = finish(make_plane("random", model, states[-1:], {}, trajectory=states))
+    assert torch.equal(alone.delta, along.delta)
+    assert alone.meta.hash != along.meta.hash
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("batch_norm", ["frozen", "batch", "recalibrate"])
+def test_cuda_measures_what_the_cpu_does(net: nn.Module, plane: landscape.Plane, batch_norm: str) -> None:
+    want = measured(net, plane, batch_norm=batch_norm, device="cpu")
+    got = measured(net, plane, batch_norm=batch_norm, device="cuda")
+    np.testing.assert_allclose(got.loss, want.loss, rtol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,3 +224,29 @@ def test_garbage_on_the_socket_is_dropped(parent: Parent) -> None:
     parent.socket.send_multipart([parent.peer, b"\xff\x00garbage"])
     parent.socket.send_multipart([parent.peer, b""])
     assert parent.result(TrainSpec(recipe=RECIPE), dry=True).run is None
+
+
+def test_a_boundary_cancel_reaches_a_surface_that_waits_for_a_lease(parent: Parent) -> None:
+    run = parent.result(TrainSpec(recipe=RECIPE)).run
+    plane = parent.result(PlaneSpec(direction="random", trajectory=run)).plane
+    parent.submit(SurfaceSpec(plane=plane, limit=100))
+    parent.until(WorkerBegin)
+    parent.send(WorkerCancel(job="J", when="boundary"))
+    assert parent.until(WorkerDone)[0].result.cancelled
+
+
+def test_a_plane_is_enough_to_measure_when_its_run_is_gone(parent: Parent) -> None:
+    run = parent.result(TrainSpec(recipe=RECIPE)).run
+    plane = parent.result(PlaneSpec(direction="pca", trajectory=run)).plane
+    shutil.rmtree(parent.folder / "runs" / run)
+    parent.submit(SurfaceSpec(plane=plane, limit=100))
+    _, axes = parent.until(WorkerBegin)
+    path, columns = parent.until(WorkerPath)
+    assert not path.losses
+    assert columns["alpha"].max() <= axes["alpha"][-1]
+    parent.send(WorkerLease(job="J", rows=(2,), pass_=0))
+    parent.until(WorkerRow)
+    parent.send(WorkerLease(job="J", rows=(), pass_=0))
+    parent.until(WorkerDone)
+    parent.submit(SurfaceSpec(plane=plane, path=run, limit=100))
+    assert "expected a run" in parent.until(WorkerFail)[0].msg

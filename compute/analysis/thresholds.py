@@ -51,13 +51,14 @@ def choose(surface: Surface, given: str | float, present: NDArray[np.bool_]) -> 
     meta = surface.meta
     if given == "rounding" or (given == "auto" and (meta.samples or meta.precision_deviation is not None)):
         note = ""
-        if meta.precision != "fp32" and meta.precision_deviation is None:
+        deviation = meta.precision_deviation if isinstance(meta.precision_deviation, float) else None
+        if meta.precision != "fp32" and deviation is None:
             note = f"no deviation from fp32 is recorded for {meta.precision}: {ROUNDING:g} of the loss was taken"
         elif not meta.samples:
             note = "the surface does not say how many samples it was measured on"
         elif np.any(surface.n[present] < meta.samples):
             note = "not all points have seen all of the data yet: more pairs may vanish than rounding explains"
-        return Threshold("rounding", TINY, max(meta.precision_deviation or 0.0, ROUNDING), not note, note)
+        return Threshold("rounding", TINY, max(deviation or 0.0, ROUNDING), not note, note)
     if given != "auto":
         raise InputError(
             f"threshold: expected auto, rounding, sampling or a number, got '{given}'", path="$.options.threshold"

@@ -29,10 +29,15 @@ class Metric:
 METRICS = {m.DECL.name: Metric(m.DECL, m.sums, m.applies) for m in (loss, accuracy)}
 
 
+def check(names: Iterable[str]) -> None:
+    """Raise InputError for a name that is not known, listing the known ones."""
+    for name in names:
+        if name not in METRICS:
+            raise unknown_name("metrics", name, METRICS)
+
+
 def choose(names: Iterable[str], output: Tensor, target: Tensor) -> list[Metric]:
     """The named metrics that apply to this kind of output. `loss` is always among them."""
     wanted = list(dict.fromkeys(("loss", *names)))
-    for name in wanted:
-        if name not in METRICS:
-            raise unknown_name("metrics", name, METRICS)
+    check(wanted)
     return [METRICS[name] for name in wanted if METRICS[name].applies(output, target)]

@@ -1,4 +1,7 @@
-"""Top-1 accuracy: the share of samples whose largest output is their class."""
+"""Top-1 accuracy: the share of samples whose largest output is their class.
+
+It is a share of all n samples: one whose target the loss ignores (`ignore_index`) counts in n, and as wrong.
+"""
 
 from __future__ import annotations
 
@@ -17,5 +20,5 @@ def sums(output: Tensor, losses: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 
 def applies(output: Tensor, target: Tensor) -> bool:
-    """Outputs (B, C) against integer classes (B,)."""
-    return output.ndim == 2 and target.ndim == 1 and not target.is_floating_point()
+    """Outputs (B, C) of at least two classes against integer classes (B,). The argmax of one column is always 0."""
+    return output.ndim == 2 and output.shape[1] >= 2 and target.ndim == 1 and not target.is_floating_point()
