@@ -27,6 +27,7 @@ from compute.tensorfile import TensorFile as TensorFile
 from compute.tensorfile import hash_file as hash_file
 from compute.tensorfile import known_hash as known_hash
 from compute.tensorfile import newest_resumable as newest_resumable
+from compute.tensorfile import prune_sums as prune_sums
 from compute.tensorfile import resume_file as resume_file
 from compute.tensorfile import step_file as step_file
 from compute.tensorfile import steps_of as steps_of
@@ -81,8 +82,11 @@ def write_resume(folder: Path, *, step: int, tensors: Mapping[str, Tensor], meta
 
 def drop_old_resumes(folder: Path) -> None:
     """Keep the newest two resume files. Call it when the newest checkpoint is durable."""
-    for old in sorted(folder.glob("resume-*.safetensors"))[:-KEEP_RESUME]:
-        old.unlink()
+    old = sorted(folder.glob("resume-*.safetensors"))[:-KEEP_RESUME]
+    for file in old:
+        file.unlink()
+    if old:
+        prune_sums(folder)
 
 
 def write_tensors(file: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:

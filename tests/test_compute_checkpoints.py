@@ -17,6 +17,7 @@ from small import conv_net, save, snapshot, tied_net, trained
 from compute import checkpoints, tensorfile
 from compute.checkpoints import Checkpoint, TensorFile
 from compute.parameters import Layout, flatten_state
+from compute.workspace import Workspace
 from protocol.errors import InputError
 
 
@@ -217,3 +218,51 @@ def test_two_resume_files_are_kept_and_the_newest_whole_step_is_found(tmp_path: 
     tensors, meta = checkpoints.read_resume(checkpoints.resume_file(tmp_path, 2))
     assert meta == {"step": 2}
     assert torch.equal(tensors["a"], torch.ones(3))
+
+
+def workspace_of(folder: Path, *epochs: object) -> Workspace:
+    """A workspace with one run, whose checkpoints say these epochs (`...`: nothing) of themselves."""
+    for k, epoch in enumerate(epochs):
+        about = {} if epoch is ... else {"epoch": epoch}
+        checkpoints.write_tensors(checkpoints.step_file(folder / "runs" / "RUN1", k), {"w": torch.ones(2)}, about)
+    return Workspace(folder)
+
+
+def test_an_address_finds_its_checkpoint(tmp_path: Path) -> None:
+    place = workspace_of(tmp_path, 0.0, ..., 1, 1.5, 2.0)
+    run = tmp_path / "runs" / "RUN1"
+    for address, step in (("first", 0), ("last", 4), ("3", 3), ("00003", 3), ("epoch:1", 2), ("epoch:2.0", 4)):
+        assert place.checkpoint(f"RUN1@{address}") == checkpoints.step_file(run, step)
+    assert place.checkpoint(str(run)) == checkpoints.step_file(run, 4)
+    assert place.trajectory("RUN1") == [checkpoints.step_file(run, k) for k in (0, 1, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["RUN1@²", "RUN1@" + "9" * 5000, "RUN1@epoch:abc", "RUN1@epoch:nan", "RUN1@epoch:", "RUN1@epoch:" + "9" * 5000,
+     "RUN1@epoch:7", "RUN1@", "@last", "", "@", "n" * 5000 + "@last", "n\0@last", "RUN1@\0"],
+)  # fmt: skip
+def test_an_address_that_names_nothing_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Regression: ValueError and OSError; a checkpoint without an epoch for `epoch:abc`; this very folder for
+    `@last`."""
+    place = workspace_of(tmp_path, 0.0, ...)
+    monkeypatch.chdir(tmp_path / "runs" / "RUN1")
+    with pytest.raises(InputError):
+        place.checkpoint(address)
+
+
+@pytest.mark.parametrize("name", ["n" * 5000, "n\0", "", "none/at/all"])
+def test_a_name_that_no_file_can_have_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    place = workspace_of(tmp_path, 0.0)
+    for look in (place.run, place.plane, place.trajectory):
+        with pytest.raises(InputError):
+            look(name)
+
+
+@pytest.mark.parametrize("epoch", [None, "1", True, [], 10**400])
+def test_an_epoch_that_is_no_number_is_refused_by_the_files_name(tmp_path: Path, epoch: object) -> None:
+    place = workspace_of(tmp_path, 0.0, epoch)
+    with pytest.raises(InputError, match=r"step-00000001\.safetensors: expected its epoch to be a number"):
+        place.trajectory("RUN1")
