@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("protocol", "compute", "renderer", "tui", "tests", "docs")
+TIMEOUT_S = 600
 FAULTS, REQUESTS = "tests/test_daemon_faults.py", "tests/test_daemon_requests.py"
 
 
@@ -223,11 +225,16 @@ MUTANTS = (
 def run(folder: Path, tests: str) -> tuple[int, list[str], str]:
     """Exit status of pytest in the copy, the tests that went red, and what it said."""
     env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
-    ended = subprocess.run(
-        f"{sys.executable} -m pytest -q -x -p no:cacheprovider {tests}",
-        shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return ended.returncode, re.findall(r"^(?:FAILED|ERROR) \S+::(\S+)", ended.stdout, re.M), ended.stdout
+    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {tests}"
+    child = subprocess.Popen(
+        command, shell=True, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        said = child.communicate(timeout=TIMEOUT_S)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        return 1, [f"it did not end in {TIMEOUT_S} s"], ""
+    return child.returncode, re.findall(r"^(?:FAILED|ERROR) \S+::(\S+)", said, re.M), said
 
 
 def main() -> None:
