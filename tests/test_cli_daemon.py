@@ -228,6 +228,8 @@ def test_export_import_and_analysis_go_round(ready: Place) -> None:
     assert found["points"][0]["kind"] == "minimum"
     assert found["points"][0]["loss"] == original.loss.min()
     table = ready.run("analyze", "back.npz", "--threshold", "0.5").stdout
+    ready.run("render", "from-npz", "--preset", "heat", "--size", "320x200", "--out", "analysed.png")
+    assert (ready.base / "analysed.png").is_file()
     assert "persistence" in table
     assert "minimum" in table
 

@@ -128,6 +128,8 @@ class Follow:
                 info = msgspec.convert(thing.state, JobInfo)
                 known = self._infos.get(info.job)
                 self._infos[info.job] = info
+                if info.job == self._current and info.total and info.state not in ENDS:
+                    self._on_event(JobProgress(job=info.job, done=info.done, total=info.total), {})
                 if known is None or known.state != info.state:
                     self._state(
                         JobStateEvent(

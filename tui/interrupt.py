@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import termios
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -62,6 +63,7 @@ def interrupts() -> Iterator[Interrupt]:
     def ended(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    quiet = _no_caret_c()
     before = {signal.SIGINT: signal.signal(signal.SIGINT, pressed)}
     for number in (signal.SIGTERM, signal.SIGHUP):
         before[number] = signal.signal(number, ended)
@@ -70,5 +72,22 @@ def interrupts() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        quiet()
         os.close(r)
         os.close(w)
+
+
+def _no_caret_c() -> Callable[[], None]:
+    """Keep the terminal from writing `^C` into a bar that fills its line; what is given back undoes that."""
+    try:
+        before = termios.tcgetattr(0)
+        changed = [*before[:3], before[3] & ~termios.ECHOCTL, *before[4:]]
+        termios.tcsetattr(0, termios.TCSANOW, changed)
+    except (termios.error, OSError):
+        return lambda: None  # no terminal
+
+    def undo() -> None:
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(0, termios.TCSANOW, before)
+
+    return undo

@@ -123,7 +123,8 @@ class Workspace:
 
     def surface_ids(self) -> list[str]:
         """Ids of the surfaces, oldest first; `ID.partial` for what a stopped one left."""
-        return sorted(f.stem for f in _entries(self.surfaces) if f.suffix == ".npz" and f.stem[:1] != ".")
+        names = {f.stem for f in _entries(self.surfaces) if f.suffix == ".npz" and f.stem[:1] != "."}
+        return sorted({name if name.endswith(".partial") else name.partition(".")[0] for name in names})
 
     def checkpoints(self, run: str) -> list[Path]:
         """The checkpoint files of a run, first to last."""
@@ -134,8 +135,10 @@ class Workspace:
         return self.root / "planes" / f"{plane}.safetensors"
 
     def surface_file(self, surface: str) -> Path:
-        """Where a surface is."""
-        return self.surfaces / f"{surface}.npz"
+        """Where a surface is: `ID.npz`, or `ID.xxxxxx.npz` once it was analysed."""
+        plain = self.surfaces / f"{surface}.npz"
+        analysed = () if plain.exists() else sorted(self.surfaces.glob(f"{surface}.??????.npz"))
+        return analysed[-1] if analysed else plain
 
     def run(self, text: str) -> str:
         """The id of the run that `text` means: an id, its unique ending, or `last`."""

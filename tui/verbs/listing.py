@@ -73,7 +73,7 @@ def runs_list(*, limit: Limit = 50, common: Common | None = None) -> None:
         return
     named = any(row["name"] for row in rows)
     table(
-        ("run", "made", "model", "data", "epochs", "test loss", "test accuracy", "checkpoints", *(["name"] * named)),
+        ("run", "made", "model", "data", "epochs", "test loss", "test acc", *(["name"] * named)),
         [
             (
                 row["id"][-SHORT:],
@@ -83,7 +83,6 @@ def runs_list(*, limit: Limit = 50, common: Common | None = None) -> None:
                 f"{row['epochs_done']}/{row['recipe']['epochs']}",
                 number(row["metrics"].get("test_loss")),
                 percent(row["metrics"].get("test_accuracy")),
-                str(row["checkpoints"]),
                 *([row["name"] or "-"] * named),
             )
             for row in rows
@@ -225,17 +224,17 @@ def surfaces_list(*, limit: Limit = 50, common: Common | None = None) -> None:
     named = any(row["name"] for row in rows)
     root = None if common.elsewhere else common.place().root
     table(
-        ("surface", "made", "plane", "model", "data", "points", "lowest loss", *(["name"] * named)),
+        ("surface", "made", "plane", "points", "lowest loss", *(["name"] * named), "model", "data"),
         [
             (
                 row["id"][-SHORT:],
                 when(row["created"]),
                 f"{row['meta']['plane']['kind']} {row['meta']['plane']['hash'][-SHORT:]}".strip() or "-",
-                row["meta"]["model"] or "-",
-                f"{row['meta']['data']} {row['meta']['split']}".strip() or "-",
                 f"{row['width']}x{row['height']}",
                 lowest(row, root),
                 *([row["name"] or "-"] * named),
+                row["meta"]["model"] or "-",
+                f"{row['meta']['data']} {row['meta']['split']}".strip() or "-",
             )
             for row in rows
         ],
@@ -308,9 +307,10 @@ def named(record: dict[str, Any]) -> str:
 
 
 def when(stamp: str) -> str:
-    """A time of the store as local time, to the minute."""
+    """A time of the store as local time: `11-24 12:03`, or the day where that was in another year."""
     try:
-        return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
+        at = datetime.fromisoformat(stamp).astimezone()
+        return at.strftime("%m-%d %H:%M" if at.year == datetime.now().year else "%Y-%m-%d")
     except ValueError:
         return "-"
 

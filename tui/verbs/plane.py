@@ -101,8 +101,11 @@ def plane(
         if files:
             ended = of_files(there, files, direction, options, foreign, run_on, job)
         else:
-            origin = things.run_address(there.client, run or "")
-            spec = PlaneSpec(direction=direction, origin=origin, trajectory=origin.partition("@")[0], options=options)
+            address = things.run_address(there.client, run or "")
+            # Of a run that goes on, the last checkpoint may lie within an epoch: a PCA plane goes through the last that
+            # is on the path, which is what no origin means.
+            origin = None if direction == "pca" and "@" not in (run or "") else address
+            spec = PlaneSpec(direction=direction, origin=origin, trajectory=address.partition("@")[0], options=options)
             ended = errand.run(there, submitted(there.client, spec, job, run_on), job, common.json)
         if ended is not None:
             tell(there, ended)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,10 +16,10 @@ from protocol.errors import InputError
 from protocol.files import Surface, read_path_csv
 from protocol.messages import Render
 from protocol.view import PRESETS, override, preset
-from tui import flags, progress, session
+from tui import flags, progress, reach, session, things
 from tui.children import ChildError, JsonChild, need, python
 from tui.session import Common
-from tui.workspace import Workspace, check_writable, folders, looks_like_file
+from tui.workspace import SHORT, Workspace, check_writable, folders, looks_like_file
 
 if TYPE_CHECKING:
     PresetName = str
@@ -55,15 +56,46 @@ def render(
 ) -> None:
     """Draw a surface as a picture (PNG)."""
     common = session.common(common)
-    requests = plan(common.place(), files, preset or [DEFAULT_PRESET], view or [], path, size, scale, out)
-    need("window", "moderngl", "PIL")
-    with folders(*{Path(r.out).parent for r in requests}), renderer() as child:
+    with ExitStack() as stack:
+        files = stack.enter_context(found(common, files))
+        requests = plan(common.place(), files, preset or [DEFAULT_PRESET], view or [], path, size, scale, out)
+        need("window", "moderngl", "PIL")
+        stack.enter_context(folders(*{Path(r.out).parent for r in requests}))
+        child = stack.enter_context(renderer())
         for request in requests:
             answer = draw(child, request)
             if common.json:
                 progress.print_json(answer)
             else:
                 print(f"{request.out}  {answer['width']} x {answer['height']}")
+
+
+def called(file: Path) -> str:
+    """What a picture of this file is called: its stem, or the end of the id where that is its name."""
+    is_id = re.match(r"[0-9A-HJKMNP-TV-Z]{26}(\.|$)", file.stem)
+    return file.stem.partition(".")[0][-SHORT:] if is_id else file.stem
+
+
+@contextmanager
+def found(common: Common, files: Sequence[str]) -> Iterator[list[str]]:
+    """The files with those of a daemon's surfaces in the place of ids and names; what is far away is fetched for the
+    block. Where no daemon runs, ids are looked for in the workspace's folder, and none is started for it."""
+    if all(looks_like_file(f) for f in files):
+        yield list(files)
+        return
+    with reach.running(common) as there, tempfile.TemporaryDirectory(prefix="thalweg-") as folder:
+        out = []
+        for typed in files:
+            if there is None or looks_like_file(typed):
+                out.append(typed)
+                continue
+            record = things.thing(there.client, "surface", typed)
+            if there.root is not None and record.get("file"):
+                out.append(str(there.root / record["file"]))
+            else:
+                name = record.get("name") or record["id"][-SHORT:]
+                out.append(str(there.client.fetch(Path(folder) / f"{name}.npz", surface=record["id"])))
+        yield out
 
 
 def plan(
@@ -98,7 +130,7 @@ def plan(
     requests = []
     for file in found:
         for name in presets:
-            target = out if out is not None and not several else (out or Path()) / f"{file.stem}-{name}.png"
+            target = out if out is not None and not several else (out or Path()) / f"{called(file)}-{name}.png"
             fields = {
                 "file": str(file.absolute()),
                 "out": str(target.expanduser().absolute()),
