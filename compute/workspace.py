@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from compute.tensorfile import TensorFile, step_file, steps_of
 from protocol.errors import InputError
 
 MIN_SUFFIX = 4  # characters of an id that are accepted for the whole
+MAX_NUMBER = 18  # digits of a step or an epoch
 
 
 def unique(what: str, given: str, known: Iterable[str]) -> str:
@@ -61,14 +64,16 @@ class Workspace:
 
     def run(self, given: str) -> Path:
         """The folder of a run by its id or a unique suffix of it, or given as a path."""
-        if Path(given).is_dir():
+        if not given:
+            raise InputError("run: expected the id of a run before the '@', or its folder, got nothing")
+        if _is(Path.is_dir, given):
             return Path(given)
         known = [f.name for f in self.runs.iterdir() if f.is_dir()] if self.runs.is_dir() else []
         return self.runs / unique("run", given, known)
 
     def plane(self, given: str) -> Path:
         """The file of a plane by its hash or a unique end of it, or given as a path."""
-        if Path(given).is_file():
+        if _is(Path.is_file, given):
             return Path(given)
         if "/" in given or given.endswith(".safetensors"):
             raise InputError(f"{given}: expected a plane's file, found no file there", code="not_found")
@@ -79,7 +84,7 @@ class Workspace:
         """The file of one checkpoint: `RUN@step`, `RUN@epoch:3`, `RUN@first`, `RUN@last`, or a file."""
         run, at, which = address.rpartition("@")
         if not at:
-            if Path(address).is_dir():
+            if _is(Path.is_dir, address):
                 run, which = address, "last"
             else:
                 return Path(address)
@@ -89,12 +94,13 @@ class Workspace:
             raise InputError(f"run {run}: it has no checkpoint yet", code="not_found")
         if which in ("first", "last"):
             return step_file(folder, steps[0 if which == "first" else -1])
-        if which.startswith("epoch:"):
+        wanted = _number(which.removeprefix("epoch:")) if which.startswith("epoch:") else None
+        if wanted is not None:
             for file in self._epochs(folder):
-                if _about(file).get("epoch") == _number(which.removeprefix("epoch:")):
+                if _epoch(file) == wanted:
                     return file
-            raise InputError(f"run {run}: it has no checkpoint of {which.replace(':', ' ')}", code="not_found")
-        if which.isdigit() and int(which) in steps:
+            raise InputError(f"run {run}: it has no checkpoint of epoch {wanted:g}", code="not_found")
+        if which.isascii() and which.isdecimal() and len(which) <= MAX_NUMBER and int(which) in steps:
             return step_file(folder, int(which))
         raise InputError(
             f"checkpoint '{address}': expected RUN@first, RUN@last, RUN@epoch:N or RUN@STEP with a step of "
@@ -114,17 +120,35 @@ class Workspace:
 
     def _epochs(self, folder: Path) -> list[Path]:
         files = [step_file(folder, s) for s in steps_of(folder)]
-        return [f for f in files if float(_about(f).get("epoch", 0.0)).is_integer()]
+        return [f for f in files if (epoch := _epoch(f)) is None or epoch.is_integer()]
 
 
-def _about(file: Path) -> dict[str, float]:
+def _is(kind: Callable[[Path], bool], given: str) -> bool:
+    try:
+        return kind(Path(given))
+    except (OSError, ValueError):  # too long for a name, or none that a name can be
+        return False
+
+
+def _epoch(file: Path) -> float | None:
+    """The epochs of a checkpoint, None where it does not say. Raises InputError for what is no number."""
     opened = TensorFile(file, check_hash=False)
     opened.close()
-    return opened.about
+    if "epoch" not in opened.about:
+        return None
+    epoch = opened.about["epoch"]
+    if isinstance(epoch, bool) or not isinstance(epoch, int | float) or abs(epoch) >= 10**MAX_NUMBER:
+        raise InputError(
+            f"{file}: expected its epoch to be a number, the file says {json.dumps(epoch)[:40]}: train it again or "
+            "import it again",
+            code="integrity",
+        )
+    return float(epoch)
 
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text) if text.isascii() and len(text) <= MAX_NUMBER else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
