@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from small import conv_net, save, snapshot, tied_net, trained
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from compute import landscape
 from compute.checkpoints import Checkpoint
-from compute.directions import pca
+from compute.directions import gaussian, pca
 from compute.directions.pca import random_walk_ratio
-from compute.directions.vectors import cosine, dot
+from compute.directions.vectors import BLOCK, cosine, dot
 from compute.parameters import Layout, flatten, flatten_state
 from compute.planes import load_plane, read_about, save_plane
 from compute.trajectory import path_coordinates
@@ -76,6 +77,29 @@ def test_two_random_directions_are_almost_orthogonal_and_gram_schmidt_makes_them
     assert abs(loose.meta.cosine) < 0.02
     assert abs(strict.meta.cosine) < 1e-7
     assert strict.meta.norms[1] == pytest.approx(loose.meta.norms[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(("orthogonal", "rule"), [(False, "none"), (True, "none"), (False, "layer")])
+def test_two_directions_on_one_line_are_refused(orthogonal: bool, rule: str) -> None:
+    """Regression: a model of one weight got a plane, which was a line."""
+    with pytest.raises(InputError, match="lie on one line"):
+        landscape.random_plane(nn.Linear(1, 1, bias=False), ignore="nothing", normalize=rule, orthogonal=orthogonal)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3, 1), (2, 2000), (1, 30), (5, 1024)])
+def test_norms_by_blocks_are_those_of_float64(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
+    monkeypatch.setattr(gaussian, "BLOCK", 1024)
+    rows = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 1e20  # squares overflow float32
+    torch.testing.assert_close(gaussian.norms(rows), rows.double().norm(dim=1), rtol=1e-14, atol=0)
+
+
+def test_normalising_makes_no_wide_copy_of_a_tensor() -> None:
+    """Regression: two float64 copies of the whole tensor, 822 MB each for the first layer of VGG."""
+    d, theta = torch.randn(64, 40_000), torch.randn(64, 40_000)
+    for rule in ("filter", "layer"):
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            gaussian.normalize(d, theta, rule)
+        assert max(e.cpu_memory_usage for e in seen.events()) <= 8 * BLOCK
 
 
 def test_the_seed_decides_and_the_callers_generator_is_left_alone() -> None:

@@ -13,9 +13,10 @@ from compute.checkpoints import Checkpoint
 from compute.parameters import Layout
 from protocol.errors import InputError
 
-from .vectors import Directions, dot
+from .vectors import BLOCK, Directions, cosine, dot
 
 EPSILON = 1e-10  # in the denominator, as in Li et al.'s code
+COLLINEAR = 1e-9  # 1 - |cosine| of two directions that span no plane
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,13 +41,18 @@ def make(
         drawn.append(draw(theta, layout, generator, options))
         yield k + 1, 2
     delta, eta = drawn
-    if options.orthogonal:
-        orthogonalise(eta, delta)
     if not dot(delta, delta) or not dot(eta, eta):
         raise InputError(
             "plane: the random directions are zero: every tensor of this model is ignored or has zero norm: "
             "use ignore=nothing or normalize=none"
         )
+    if abs(cosine(delta, eta)) > 1 - COLLINEAR:
+        raise InputError(
+            "plane: expected two directions, but both random ones lie on one line: too few weights can move: use "
+            "ignore=nothing, normalize=none or another seed"
+        )
+    if options.orthogonal:
+        orthogonalise(eta, delta)
     return Directions(delta, eta)
 
 
@@ -78,8 +84,18 @@ def normalize(d: Tensor, theta: Tensor, rule: str) -> None:
         raise InputError(f"normalize: expected one of filter, layer, weight, none; got '{rule}'")
     units = d.shape[0] if rule == "filter" and d.ndim > 1 else 1
     du, tu = d.view(units, -1), theta.reshape(units, -1)
-    scale = tu.double().norm(dim=1) / (du.double().norm(dim=1) + EPSILON)
+    scale = norms(tu) / (norms(du) + EPSILON)
     du.mul_(scale.to(d.dtype)[:, None])
+
+
+def norms(rows: Tensor) -> Tensor:
+    """The Euclidean norms (n,) of the rows of a matrix, summed in float64 without a float64 copy of it."""
+    height, width = max(1, BLOCK // max(1, rows.shape[1])), min(BLOCK, max(1, rows.shape[1]))
+    blocks = [
+        torch.stack([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in some.split(width, dim=1)])
+        for some in rows.split(height)
+    ]
+    return torch.cat([torch.linalg.vector_norm(b, dim=0) if len(b) > 1 else b[0] for b in blocks])
 
 
 def orthogonalise(eta: Tensor, delta: Tensor) -> None:
