@@ -63,6 +63,14 @@ def test_a_metric_gives_the_sums_that_it_declares(name: str) -> None:
         torch.testing.assert_close(halves[0][key] + halves[1][key], value)
 
 
+def test_accuracy_does_not_apply_to_one_column() -> None:
+    """Regression: the argmax of one column is 0, so that a regression on whole numbers got an "accuracy"."""
+    applies = METRICS["accuracy"].applies
+    assert applies(torch.zeros(5, 2), torch.zeros(5, dtype=torch.int64))
+    assert not applies(torch.zeros(5, 1), torch.zeros(5, dtype=torch.int64))
+    assert not applies(torch.zeros(5, 2), torch.zeros(5))
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_a_named_loss_gives_one_value_a_sample(name: str) -> None:
     x, y = digits()
