@@ -114,6 +114,16 @@ def test_a_checkpoint_that_no_hash_vouches_for_is_quarantined(store: Store, tmp_
     assert "vouches" in run(store, tmp_path).quarantined[0]
 
 
+def test_a_checkpoint_that_an_older_line_vouches_for_is_adopted_with_its_own_hash(store: Store, tmp_path: Path) -> None:
+    """Regression: a process that died between the line and the rename had the intact file put into quarantine."""
+    file = checkpoint(tmp_path)
+    with open(file.parent / "SHA256SUMS", "a") as sums:
+        sums.write(f"{'0' * 64}  {file.name}\n")
+    assert len(run(store, tmp_path).adopted) == 1
+    assert store.call(lambda t: t.checkpoints(RUN))[0].sha256 == hash_of(file)
+    assert run(store, tmp_path) == Swept()
+
+
 def test_what_is_no_weight_file_is_quarantined_and_a_second_one_does_not_replace_it(
     store: Store, tmp_path: Path
 ) -> None:
