@@ -16,12 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from protocol.errors import InputError
 from protocol.files import Surface, SurfaceMeta, read_path_csv, replacing
 from protocol.messages import Render, RenderErr, RenderOk
 from protocol.view import View, override, preset
+from renderer import png
 from renderer.picture import Renderer
 from renderer.scene import Scene
 
@@ -61,12 +61,12 @@ def render(request: Render, renderer: Renderer) -> RenderOk:
 
 def write_png(file: IO[bytes], pixels: NDArray[np.uint8], view: View, meta: SurfaceMeta, scale: float) -> None:
     """Write pixels (h, w, 3) uint8 as a PNG that carries its view and provenance."""
-    info = PngInfo()
-    info.add_itxt(VIEW_KEY, msgspec.json.encode(view).decode())
-    info.add_itxt(META_KEY, msgspec.json.encode(meta).decode())
-    info.add_text("Software", "thalweg")
-    dots = 96 * scale
-    Image.fromarray(pixels).save(file, format="PNG", pnginfo=info, compress_level=6, dpi=(dots, dots))
+    texts = {
+        VIEW_KEY: msgspec.json.encode(view).decode(),
+        META_KEY: msgspec.json.encode(meta).decode(),
+        "Software": "thalweg",
+    }
+    png.write(file, pixels, texts, 96 * scale)
 
 
 def read_png_view(file: str) -> tuple[View, SurfaceMeta]:

@@ -21,6 +21,7 @@ PLANE = {
 
 
 def _loss(meta: SurfaceMeta) -> str:
+    """The loss by name; empty for an imported surface that does not tell."""
     return meta.loss.replace("_", "-") if meta.loss == "cross_entropy" else meta.loss.replace("_", " ")
 
 
@@ -37,7 +38,8 @@ def title(scene: Scene) -> str:
 def subtitle(scene: Scene) -> str:
     """What was measured, over which samples, and how the plane was made."""
     meta, view = scene.meta, scene.view
-    metric = {"loss": f"{_loss(meta)} loss", "accuracy": "accuracy", "sem": f"standard error of the {_loss(meta)} loss"}
+    loss = f"{_loss(meta)} loss".strip()
+    metric = {"loss": loss, "accuracy": "accuracy", "sem": f"standard error of the {loss}"}
     parts = [metric[view.metric]]
     if meta.samples:
         parts[0] += f" over {meta.samples:,} {meta.split} samples".replace("  ", " ").replace(",", " ")
@@ -98,7 +100,7 @@ def bar(scene: Scene) -> tuple[str, str]:
     """Heading of the colour bar and the line under it."""
     view, scale = scene.view, scene.scale
     heading = METRIC[view.metric]
-    if view.metric == "loss":
+    if view.metric == "loss" and scene.meta.loss:
         heading = f"{heading} ({_loss(scene.meta)})"
     if view.normalise:
         heading = f"{METRIC[view.metric]}, normalised"
@@ -140,7 +142,7 @@ def provenance(scene: Scene) -> str:
         parts.append(f"surface {meta.id[-6:]}")
     if meta.created:
         parts.append(meta.created[:10])
-    parts.append(meta.note)
+    parts.append(re.sub(r"\b[0-9A-HJKMNP-TV-Z]{20}([0-9A-HJKMNP-TV-Z]{6})\b", r"\1", meta.note))  # ids, shortened
     return " · ".join(p for p in parts if p)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from protocol.messages import Render, RenderErr, RenderOk
 from protocol.view import override, preset
-from renderer import headless
+from renderer import headless, png
 
 
 @pytest.fixture
@@ -169,3 +169,15 @@ def _blind(folder: Path) -> Path:
     for name in ("libEGL.so", "libEGL.so.1", "libGL.so", "libGL.so.1", "libX11.so", "libX11.so.6"):
         (blind / name).write_text("no library")
     return blind
+
+
+def test_a_png_holds_its_pixels_texts_and_resolution(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 11, 3), np.uint8)
+    file = tmp_path / "x.png"
+    with open(file, "wb") as f:
+        png.write(f, pixels, {"a:b": "Grüße, δ", "Software": "thalweg"}, 192.0)
+    with Image.open(file) as image:
+        image.load()
+        assert np.array_equal(np.asarray(image), pixels)
+        assert image.text == {"a:b": "Grüße, δ", "Software": "thalweg"}  # type: ignore[attr-defined]
+        assert image.info["dpi"] == pytest.approx((192, 192), abs=0.1)

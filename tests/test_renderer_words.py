@@ -174,3 +174,11 @@ def test_a_run_is_named_by_the_end_of_its_id():
     scene = Scene()
     scene.apply(replace(scenes.resnet(), meta=SurfaceMeta(plane=plane)))
     assert words.provenance(scene) == "26 × 26 points · run 5ZB0DT, step 120 · plane c28018"
+
+
+def test_a_surface_that_does_not_name_its_loss_leaves_no_gap_for_it():
+    scene = Scene()
+    scene.apply(replace(scenes.vgg(), meta=SurfaceMeta(loss="", note="imported from 01M867HJ9VAQVR2CJ11A3QGEWB")))
+    assert words.bar(scene)[0] == "Loss"
+    assert words.subtitle(scene) == "loss"
+    assert words.provenance(scene) == "26 × 26 points · imported from 3QGEWB"

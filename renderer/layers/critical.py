@@ -66,7 +66,15 @@ class Critical:
 
     def scene(self, frame: Frame) -> None:
         found = self._marks(frame)
-        if frame.layout.flat or not found:
+        if not found:
+            return
+        if frame.layout.flat:
+            if found[-1][0] == "lowest" and frame.on_paper:
+                at = _places(frame, found[-1:])[0]
+                under = Ink()
+                under.dot(at[:2], self._clear(frame, at), frame.theme.paper)
+                self.kit.ctx.disable(moderngl.DEPTH_TEST)
+                self.kit.shapes.draw(under.array(), frame.layout.size)
             return
         ink = _inked(frame, found)
         ctx = self.kit.ctx
@@ -107,7 +115,7 @@ class Critical:
             pieces = isolines.segments(isolines.refine(field, isolines.FINEST_LIVE), unit).reshape(-1, 2)
             away = np.linalg.norm(ends[0, :2] + pieces * cell - at[:2], axis=1)
             away = away[away < 3 * CLEAR * u]
-            small = len(away) > 0 and float(away.max()) < 1.8 * CLEAR * u
+            small = len(away) > 0 and float(away.max()) < 1.4 * CLEAR * u
             self._key, self._radius = key, float(away.max()) + 2 * u if small else CLEAR * u
         return max(self._radius, CLEAR * u)
 
@@ -118,8 +126,6 @@ class Critical:
             return
         for (kind, _, _), at in zip(found, _places(frame, found)):
             if frame.shows(at):
-                if kind == "lowest" and frame.on_paper:
-                    ink.dot(at[:2], self._clear(frame, at), frame.theme.paper)
                 glyph(ink, kind, at[:2], frame.unit, frame.on_paper)
 
 

@@ -16,7 +16,7 @@ from renderer.scene import Dirty
 from renderer.theme import Colour, hexa
 from renderer.ticks import number
 
-SIZE = 13.0
+SIZE = 14.0
 APART = 0.55  # of the plot: how far from each other two labels of one isoline stand
 MOST = 16  # labels in a picture
 
