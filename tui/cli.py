@@ -171,7 +171,8 @@ def _next_steps() -> None:
     print("thalweg: loss landscapes of neural networks\n\nWhat to type next:")
     for command in COMMANDS[:5]:
         print(f"  thalweg {command.id:<10}{command.help}")
-    print("\n`thalweg demo --quick` shows all of it in half a minute; `thalweg --help` lists everything.")
+    print("\nJobs are kept by a daemon and outlive the command that asked for them: `thalweg jobs list`.")
+    print("`thalweg demo --quick` shows all of it in half a minute; `thalweg --help` lists everything.")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ else:
 
 LONG_S = 120.0  # a worker may have to start, and to time the first steps
 HOW = {
-    "measured": "from what such jobs took here",
-    "similar": "from jobs of another size",
+    "measured": "measured",
+    "similar": "from a job of another size",
     "unknown": "not known",
 }
 
