@@ -74,9 +74,9 @@ MUTANTS = (
     Mutant(
         "commit before publish (told, then committed 20 ms later)",
         "compute/store/thread.py",
-        '            self._db.execute("COMMIT")\n            self._count(writes)\n            return group\n',
+        "            self._commit(before)\n            return group\n",
         "            self._hand_out(group)\n            time.sleep(0.02)\n"
-        '            self._db.execute("COMMIT")\n            self._count(writes)\n            return []\n',
+        "            self._commit(before)\n            return []\n",
         f"{FAULTS} -k kills_lose_nothing",
     ),
     Mutant(
