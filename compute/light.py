@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from compute.analysis import ANALYSES
 from compute.exports import EXPORTS
 from compute.imports import IMPORTS
+from compute.options import converted
 from compute.workspace import Workspace
-from protocol.errors import InputError, unknown_name
+from protocol.errors import unknown_name
 from protocol.files import Surface
 from protocol.messages import AnalysisSpec, Done, ExportSpec, ImportSpec
 
@@ -71,7 +72,7 @@ def import_(spec: ImportSpec, workspace: Workspace, job: str, run: str) -> Steps
     return Done(run=run, files=tuple(f.name for f in made)), {}
 
 
-def forget(workspace: Workspace, job: str, run: str | None) -> None:
+def forget(workspace: Workspace, job: str) -> None:
     """Take away what a job that did not end well may have left."""
     shutil.rmtree(workspace.exports / job, ignore_errors=True)
     (workspace.uploads / f"{job}.npz").unlink(missing_ok=True)
@@ -82,17 +83,3 @@ def chosen(what: str, name: str, entries: Mapping[str, T]) -> T:
     if name not in entries:
         raise unknown_name(what, name, entries)
     return entries[name]
-
-
-def converted(what: str, options: Mapping[str, Any], type: type[msgspec.Struct]) -> Any:
-    """The options as the entry's struct. Raises InputError with the path of the wrong one."""
-    try:
-        return msgspec.convert(dict(options), type)
-    except msgspec.ValidationError as e:
-        text, _, where = str(e).partition(" - at `$")
-        name = where.rstrip("`").lstrip(".")
-        known = ", ".join(type.__struct_fields__) or "none"
-        raise InputError(
-            f"options of the {what}: {name + ': ' if name else ''}{text[0].lower()}{text[1:]} (its options: {known})",
-            path=f"$.options.{name}" if name else "$.options",
-        ) from e

@@ -23,6 +23,7 @@ from compute.landscape import Session, open_all
 from compute.parameters import Layout
 from compute.planes import load_plane, read_about
 from compute.samples import Samples
+from compute.tensorfile import open_resumable
 from compute.train import CheckpointDue, Resume, StepDone, TrainEvent, total_steps, train
 from compute.workspace import Workspace
 from protocol.errors import InputError, unknown_name
@@ -88,26 +89,19 @@ class Resident:
         folder, state = self.workspace.runs / (run or str(ULID())), None
         if resume is not None:
             folder = self.workspace.run(resume)
-            recipe, state = self._state(folder)
-        elif run is not None and folder.is_dir() and files.newest_resumable(folder) is not None:
-            recipe, state = self._state(folder)
+        found = open_resumable(folder) if folder.is_dir() else None
+        if found is not None:
+            recipe, state = _resume(*found[1:])
+        elif resume is not None:
+            raise InputError(
+                f"run {folder.name}: it has no checkpoint with a state to go on from: train it again", code="not_found"
+            )
         recipes.check(recipe, device=device, roots=self.roots)
         train_data, test_data = self.data(recipe, "train"), self.data(recipe, "test")
         recipes.check(recipe, device=device, train_samples=len(train_data))
         return Training(
             folder, recipe, execution, train_data, test_data, state, self.roots, total_steps(recipe, len(train_data))
         )
-
-    def _state(self, folder: Path) -> tuple[Recipe, Resume]:
-        step = files.newest_resumable(folder)
-        if step is None:
-            raise InputError(
-                f"run {folder.name}: it has no checkpoint with a state to go on from: train it again", code="not_found"
-            )
-        weights = TensorFile(files.step_file(folder, step))
-        tensors, meta = files.read_resume(files.resume_file(folder, step))
-        recipe = msgspec.convert(weights.about["recipe"], Recipe)
-        return recipe, Resume({name: weights.tensor(name) for name in weights.entries}, tensors, meta)
 
     # ------------------------------------------------------------ plane
 
@@ -207,6 +201,13 @@ class Resident:
             execution=session.recorded(),
         )
         return session, meta, opened
+
+
+def _resume(weights: TensorFile, state: TensorFile) -> tuple[Recipe, Resume]:
+    """The recipe and the state of a checkpoint to go on from."""
+    recipe = msgspec.convert(weights.about["recipe"], Recipe)
+    tensors = {name: state.tensor(name) for name in state.entries}
+    return recipe, Resume({name: weights.tensor(name) for name in weights.entries}, tensors, state.about)
 
 
 def _samples(data: datasets.TensorData) -> Samples:

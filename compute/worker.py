@@ -371,7 +371,7 @@ class Worker:
                 self.check(job.job)
         except BaseException:
             steps.close()
-            light.forget(workspace, job.job, job.run)
+            light.forget(workspace, job.job)
             raise
 
     def _lease(self, job: str) -> WorkerLease:
