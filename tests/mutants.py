@@ -77,7 +77,7 @@ MUTANTS = (
         "            self._commit(before)\n            return group\n",
         "            self._hand_out(group)\n            time.sleep(0.02)\n"
         "            self._commit(before)\n            return []\n",
-        f"{FAULTS} -k kills_lose_nothing",
+        f"{FAULTS} -k told_is_committed",
     ),
     Mutant(
         "the pass in the rows' key",

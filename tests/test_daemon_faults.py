@@ -99,6 +99,30 @@ def test_kills_lose_nothing_and_change_nothing(expected: chaos.Outcome) -> None:
     assert serving[len(serving) // 2] < 1.0  # half of them, since a busy machine is not the daemon's
 
 
+def test_what_is_told_is_committed(fake: Daemon) -> None:
+    """Kill the daemon the moment an event arrives, and look for it before a worker could make it again."""
+    client = fake.client()
+    _, plane = made_of(client)
+    how(fake.folder, row_s=0.02)
+    submit(client, SurfaceSpec(plane=plane, grid=grid(5, 400), limit=256))
+    context: zmq.Context[Any] = zmq.Context()
+    for _ in range(4):
+        sub = context.socket(zmq.SUB)
+        sub.setsockopt(zmq.SUBSCRIBE, b"surface/")
+        sub.connect(f"ipc://{fake.folder}/evt")
+        header: dict[str, Any] = {}
+        while header.get("t") != "surface.row":
+            assert sub.poll(10_000)
+            topic, first, *_ = sub.recv_multipart()
+            header = msgpack.unpackb(first)
+        fake.kill()
+        sub.close(0)
+        fake.start()
+        reply = fake.client().request(r.EventsSince(id=new_id(), topic=topic.decode(), seq=header["seq"] - 1))
+        assert reply.head >= header["seq"]
+    context.term()
+
+
 def test_a_killed_training_ends_with_the_same_weights(expected: chaos.Outcome) -> None:
     with workspace() as folder, Daemon(folder) as daemon:
         client = daemon.client()
