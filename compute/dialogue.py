@@ -51,6 +51,7 @@ class Dialogue:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.row_deaths: dict[tuple[str, int, int], int] = {}
+        self.suspects: dict[str, set[tuple[int, int]]] = {}  # of a job: rows that a worker had when it died
 
     def begun(self, worker: Worker, active: Active, message: WorkerBegin, arrays: Arrays) -> None:
         active.pace = Pace(float(message.total), self.service.clock())
@@ -105,7 +106,8 @@ class Dialogue:
         sheet = active.sheet
         if sheet is None or worker.peer is None or worker.job != active.job:
             return
-        while len(active.leased) < active.ahead and (row := sheet.next()) is not None:
+        ahead = 1 if self.suspects.get(active.job) else active.ahead
+        while len(active.leased) < ahead and (row := sheet.next()) is not None:
             active.leased.append(row)
             self.service.post.to_worker(worker.peer, WorkerLease(job=active.job, rows=(row[0],), pass_=row[1]))
         if sheet.complete and not active.ended:
@@ -117,6 +119,7 @@ class Dialogue:
         if sheet is None or at not in active.leased:
             return
         active.leased.remove(at)
+        self.suspects.get(active.job, set()).discard(at)
         derived = sheet.add(message.i, message.pass_, message.n, sums)
         shown = {name: values.astype("<f4") for name, values in derived.items()}
         seen = sheet.samples(message.i)
@@ -239,12 +242,19 @@ class Dialogue:
         self.service.write(put, lambda error: self.hold(active, error), lambda: self.advanced(active))
 
     def row_died(self, active: Active) -> None:
-        """The row in work when a worker died; after three deaths the surface goes on without it."""
+        """A worker died over one of the rows that it had; after three deaths over it the surface goes on without it.
+
+        Which one it was is not known for sure while it has several: those before may be done and lost on the way. So
+        they are leased one by one from then on, until none of them is left.
+        """
+        alone = len(active.leased) == 1
         i, k = active.leased[0]
+        self.suspects.setdefault(active.job, set()).update(active.leased)
         key = (active.job, i, k)
         self.row_deaths[key] = self.row_deaths.get(key, 0) + 1
-        if self.row_deaths[key] < ROW_DEATHS or active.sheet is None:
+        if self.row_deaths[key] < ROW_DEATHS or not alone or active.sheet is None:
             return
+        self.suspects[active.job].discard((i, k))
         width, sheet = len(active.sheet.alpha), active.sheet
         sums: Arrays = {
             name: np.full(width, np.nan) if dtype == "<f8" else np.zeros(width, dtype)
