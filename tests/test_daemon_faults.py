@@ -183,7 +183,7 @@ def test_a_full_disk_pauses_a_surface_until_there_is_room(small_disk: Path) -> N
         assert witness.lost(client) == []
         assert client.request(r.Status(id=new_id())).store["full"]
         (queued,) = submit(client, SurfaceSpec(plane=plane, grid=grid(5, 5), limit=256))  # small writes are taken
-        assert info(client, queued).state == "queued"
+        wait(client, queued, "queued")
         filler.unlink()
         done(client, job)
         done(client, queued)

@@ -325,7 +325,8 @@ def test_an_expired_request_is_not_done(client: Client) -> None:
 # ---------------------------------------------------------------- what does not fit
 
 
-def test_lists_are_cut_where_a_header_ends(client: Client, plane: str) -> None:
+def test_lists_are_cut_where_a_header_ends(client: Client, daemon: Daemon, plane: str) -> None:
+    how(daemon.folder, row_s=1.0)  # none of them ends meanwhile
     names = ["n" * 200] * 100
     specs = [submitted(measure(plane, 200 + k), name=n, priority=-50) for k, n in enumerate(names)]
     reply = client.request(r.JobSubmit(id=new_id(), jobs=tuple(specs[:100])))
