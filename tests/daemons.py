@@ -312,8 +312,10 @@ class Witness:
 
     def rows_of_unfinished(self) -> tuple[int, float] | None:
         """(rows told, when the last came) of the surface in work."""
-        with self.lock:
-            return next((v for k, v in self.rows.items() if f"surface/{k}/" not in self.ended), None)
+        with self.lock:  # the newest: the end of an earlier one is not told where a kill came before it was
+            return max(
+                (v for k, v in self.rows.items() if f"surface/{k}/" not in self.ended), key=lambda v: v[1], default=None
+            )
 
     def lost(self, client: Client) -> list[str]:
         """What was told and is not there any more, or is there otherwise."""
