@@ -152,11 +152,11 @@ def replay() -> None:
             sealed = done(client, job).result.surface  # type: ignore[union-attr]
             for what, surface in (("of one pass", ulid(1)), ("sealed", sealed)):
                 times = [late(folder, f"surface/{surface}/") for _ in range(7)]
+                wanted = "< 250 ms"
                 say(
-                    f"{SIDE} x {SIDE} surface, {what}, to a late subscriber",
-                    f"{1e3 * statistics.median(times):.0f} ms",
-                    "< 250 ms",
+                    f"{SIDE} x {SIDE} surface, {what}, to the first late subscriber", f"{1e3 * times[0]:.0f} ms", wanted
                 )
+                say("   to the next six, median", f"{1e3 * statistics.median(times[1:]):.0f} ms", wanted)
 
 
 def late(folder: Path, topic: str) -> float:
