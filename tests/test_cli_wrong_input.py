@@ -75,6 +75,8 @@ def filled(base, workspace, alone):
     blocked = base / "blocked"
     blocked.mkdir()
     (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    if alone:  # commands that only look ask the daemon all the same, and it makes its folders when it first starts
+        assert thalweg("jobs", "list", cwd=base, workspace=workspace).returncode == 0
     here = {"workspace": workspace, "files": files, "first": first, "second": second, "blocked": blocked}
     return here | {"alone": alone, "shared": first[:5]}
 
