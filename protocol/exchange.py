@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from protocol import codec
 from protocol.errors import Code, InputError
 from protocol.plain import check_plain
-from protocol.requests import REPLIES, Err, Limits, Ok, Reply, Request
+from protocol.requests import Err, Limits, Ok, Reply, Request
+from protocol.windows import EVERY_REPLY
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -52,7 +53,7 @@ def error_of(err: Err) -> InputError:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What came of a request: a reply of the type that REPLIES names with its arrays, or an error."""
+    """What came of a request: a reply of the type that EVERY_REPLY names with its arrays, or an error."""
 
     request: Request
     reply: Any = None
@@ -151,7 +152,7 @@ class Exchange:
                 return None
             return self._close(pending, error=error)
         try:
-            result = msgspec.convert(reply.result, REPLIES[type(pending.request)])
+            result = msgspec.convert(reply.result, EVERY_REPLY[type(pending.request)])
         except msgspec.ValidationError as e:
             t = type(pending.request).__struct_config__.tag
             return self._close(

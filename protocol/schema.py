@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.messages import PROTO, Event, FromWorker, ToWorker
 from protocol.requests import REPLIES, AnyRequest, Err, Ok
+from protocol.windows import WINDOW_REPLIES, AnyWindowRequest, FromWindow
 
 UNIONS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "requests": get_args(AnyRequest),
@@ -19,6 +20,8 @@ UNIONS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "events": get_args(Event),
     "from_worker": get_args(FromWorker),
     "to_worker": get_args(ToWorker),
+    "to_window": get_args(AnyWindowRequest),
+    "from_window": get_args(FromWindow),
 }
 """Every message by the direction it goes."""
 
@@ -30,8 +33,8 @@ def tag(kind: type[msgspec.Struct]) -> str:
 
 def schema() -> dict[str, Any]:
     """The schema: under each direction the messages by their `t`; under `results` what `ok` holds for each request."""
-    results = dict.fromkeys(REPLIES.values())
-    kinds = [kind for union in UNIONS.values() for kind in union]
+    results = dict.fromkeys([*REPLIES.values(), *WINDOW_REPLIES.values()])
+    kinds = list(dict.fromkeys(kind for union in UNIONS.values() for kind in union))
     refs, components = msgspec.json.schema_components([*kinds, *results], ref_template="#/$defs/{name}")
     ref = dict(zip([*kinds, *results], refs))
     for kind in kinds:
@@ -57,6 +60,7 @@ def schema() -> dict[str, Any]:
         "proto": PROTO,
         **{name: {tag(kind): ref[kind] for kind in union} for name, union in UNIONS.items()},
         "results": {tag(request): ref[result] for request, result in REPLIES.items()},
+        "window_results": {tag(request): ref[result] for request, result in WINDOW_REPLIES.items()},
         "$defs": dict(sorted(components.items())),
     }
 

@@ -22,7 +22,8 @@ from protocol import codec, events, schema
 from protocol.errors import InputError
 from protocol.messages import Event, FromWorker, ToWorker
 from protocol.plain import check_plain
-from protocol.requests import REPLIES, AnyRequest, Reply
+from protocol.requests import AnyRequest, Reply
+from protocol.windows import EVERY_REPLY, WINDOW_REPLIES, AnyWindowRequest, FromWindow
 
 ROOT = Path(__file__).parent.parent
 GOLDEN: dict[str, Any] = json.loads(wire_vectors.FILE.read_text(encoding="utf-8")) if wire_vectors.FILE.exists() else {}
@@ -32,8 +33,10 @@ TYPES: dict[str, Any] = {
     "events": Event,
     "from_worker": FromWorker,
     "to_worker": ToWorker,
+    "to_window": AnyWindowRequest,
+    "from_window": FromWindow,
 }
-REQUESTS = {schema.tag(r): r for r in REPLIES}
+REQUESTS = {schema.tag(r): r for r in EVERY_REPLY}
 MUTATIONS = 100_000
 KINDS = [0.19] * 4 + [0.06] + [0.045] * 4
 
@@ -60,13 +63,14 @@ def test_a_vector_is_decoded_to_its_type_and_back(name: str) -> None:
     frames = golden_frames(name)
     message, arrays = codec.decode(frames, TYPES[GOLDEN[name]["union"]])
     if name.startswith("ok "):
-        result = msgspec.convert(message.result, REPLIES[REQUESTS[name[3:]]])
+        result = msgspec.convert(message.result, EVERY_REPLY[REQUESTS[name[3:]]])
         message = msgspec.structs.replace(message, result=msgspec.to_builtins(result))
     assert codec.encode(message, arrays) == frames
 
 
 def test_every_request_is_in_the_union_and_has_a_reply() -> None:
-    assert {schema.tag(k) for k in schema.UNIONS["requests"]} == set(REQUESTS)
+    assert {schema.tag(k) for k in schema.UNIONS["requests"]} | set(map(schema.tag, WINDOW_REPLIES)) == set(REQUESTS)
+    assert set(schema.UNIONS["to_window"]) == set(WINDOW_REPLIES)
 
 
 def test_tags_are_told_apart() -> None:

@@ -22,6 +22,7 @@ from protocol.errors import Code
 from protocol.messages import EventMessage, Spec, State
 from protocol.requests import REPLIES, Request
 from protocol.schema import UNIONS, tag
+from protocol.windows import EVERY_REPLY, WINDOW_REPLIES
 
 PAGE = Path(__file__).parent.parent / "docs" / "protocol.md"
 BASE = {"id", "proto", "expires_at"}  # of every request
@@ -145,6 +146,18 @@ def tables() -> dict[str, str]:
             [(f"`{tag(k)}`", fields_of(k, seen, frozenset({"seq"})), says(k)) for k in UNIONS["events"]],
         ),
         "event": _table(("field", "type"), _rows(EventMessage, seen)),
+        "windows": _table(
+            ("`t`", "fields", "result", "what"),
+            [
+                (f"`{tag(r)}`", fields_of(r, seen, frozenset(BASE)), _result(r, seen), says(r))
+                for r in WINDOW_REPLIES
+                if r not in REPLIES
+            ],
+        ),
+        "from_window": _table(
+            ("`t`", "fields", "what"),
+            [(f"`{tag(k)}`", fields_of(k, seen), says(k)) for k in UNIONS["from_window"]],
+        ),
         "states": ", ".join(f"`{s}`" for s in get_args(State)),
     }
     done: dict[str, tuple[str, str]] = {}
@@ -170,7 +183,7 @@ def _rows(cls: type[msgspec.Struct], seen: dict[str, type]) -> list[tuple[str, s
 
 
 def _result(request: type[Request], seen: dict[str, type]) -> str:
-    result = REPLIES[request]
+    result = EVERY_REPLY[request]
     return fields_of(result, seen) if result is not requests.Nothing else ""
 
 

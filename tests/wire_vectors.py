@@ -21,8 +21,9 @@ from msgspec import inspect
 from protocol import codec
 from protocol.files import PATH_DTYPE
 from protocol.messages import PROTO
-from protocol.requests import REPLIES, Ok
+from protocol.requests import Ok
 from protocol.schema import UNIONS, tag
+from protocol.windows import EVERY_REPLY
 
 FILE = Path(__file__).parent / "golden" / "wire.json"
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -38,6 +39,9 @@ ARRAYS: dict[str, codec.Arrays] = {
     "path.done": PATH,
     "wrk.path": PATH,
     "upload": PIECE,
+    "frames.frame": {"image": np.arange(12, dtype="|u1")},
+    "ok screenshot": PIECE,
+    "ok picture.get": PIECE,
     "ok file.get": PIECE,
     "ok snapshot": {"loss": np.array([[0.5, 1.0], [np.nan, 2.0]], "<f4"), "n": np.array([[1, 2], [0, 3]], "<i8")},
     "ok events.since": {"events": np.frombuffer(msgpack.packb([b"\x80", []]), "|u1")},
@@ -121,11 +125,11 @@ def frames() -> dict[str, tuple[str, list[bytes]]]:
     for union, kinds in UNIONS.items():
         for kind in kinds:
             if kind is Ok:
-                for request, result in REPLIES.items():
+                for request, result in EVERY_REPLY.items():
                     name = f"ok {tag(request)}"
                     reply = Ok(id="text", result=msgspec.to_builtins(sample(result)))
                     out[name] = (union, codec.encode(reply, ARRAYS.get(name)))
-            else:
+            elif tag(kind) not in out:  # `hello`, `ping` and `upload` go to the daemon and to windows
                 out[tag(kind)] = (union, codec.encode(sample(kind), ARRAYS.get(tag(kind))))
     return out
 
