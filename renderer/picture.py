@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import moderngl
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from renderer import frame as frames
 from renderer import layers
+from renderer.camera import Rect
 from renderer.gl import context
 from renderer.gl.kit import Kit
 from renderer.gl.targets import Targets
@@ -18,6 +20,16 @@ from renderer.scene import EVERYTHING, Dirty, Scene
 
 SAMPLES, SAMPLES_LARGE = 16, 8  # jittered frames that make one still picture; one of over LARGE pixels
 LARGE = 2_000_000
+Letter = Callable[[Ink], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A frame of a picture with the layers that draw it. `clip`: where in a raised picture it may (None: anywhere)."""
+
+    frame: frames.Frame
+    layers: Sequence[layers.Layer]
+    clip: Rect | None = None
 
 
 def jitter(samples: int) -> NDArray[np.float64]:
@@ -55,63 +67,78 @@ class Renderer:
     ) -> frames.Frame:
         """Draw into an own framebuffer: `samples` jittered frames, averaged, with the lettering over them."""
         with self.ctx:  # another renderer of this process may have made its own context the current one
-            return self._draw(scene, frames.make(scene, width, height, scale), dirty, samples)
+            frame = frames.make(scene, width, height, scale)
+            self.ready(frame.layout.size)
+            self.kit.store.sync(scene, dirty)
+            return self.paint([Part(frame, self.layers)], [dirty], samples)[0]
 
-    def _draw(self, scene: Scene, frame: frames.Frame, dirty: Dirty, samples: int | None) -> frames.Frame:
-        size = frame.layout.size
+    def ready(self, size: tuple[int, int]) -> None:
+        """Make the framebuffers of a picture of `size` pixels, with none of the old ones bound."""
         self._idle.use()  # a framebuffer that is bound must not be released
         if self._targets is None or self._targets.size != size:
             if self._targets is not None:
                 self._targets.release()
                 self._targets = None
             self._targets = Targets(self.ctx, self.kit.programs, size)
-        targets = self._targets
         self._idle.use()
-        self.kit.store.sync(scene, dirty)
+
+    def paint(
+        self, parts: Sequence[Part], dirty: Sequence[Dirty], samples: int | None, letter: Letter | None = None
+    ) -> list[frames.Frame]:
+        """Draw parts of one picture, after `ready` and with their stores in step; `letter(ink)` adds what belongs to
+        none of them. `dirty` says what changed in each. The context is the caller's to make current."""
+        assert self._targets is not None
+        targets = self._targets
         self.kit.text.trim()
-        for layer in self.layers:
-            layer.sync(frame, dirty)
+        for part, changed in zip(parts, dirty):
+            for layer in part.layers:
+                layer.sync(part.frame, changed)
         if samples is None:
-            samples = SAMPLES if size[0] * size[1] <= LARGE else SAMPLES_LARGE
-        shifts = jitter(samples)
+            samples = SAMPLES if targets.size[0] * targets.size[1] <= LARGE else SAMPLES_LARGE
         if samples == 1:
-            frame = replace(frame, live=True)
-        for k, (dx, dy) in enumerate(shifts):
-            self._scene(frames.shifted(frame, float(dx), float(dy)) if samples > 1 else frame, targets)
+            parts = [replace(part, frame=replace(part.frame, live=True)) for part in parts]
+        for k, (dx, dy) in enumerate(jitter(samples)):
+            self._scene(parts, (float(dx), float(dy)) if samples > 1 else None, targets)
             if samples > 1:
                 targets.add(1.0 / samples, first=k == 0)
         if samples > 1:
             targets.take()
-        self._overlay(frame, targets)
-        return frame
+        self._overlay(parts, targets, letter)
+        return [part.frame for part in parts]
 
-    def _scene(self, frame: frames.Frame, targets: Targets) -> None:
+    def _scene(self, parts: Sequence[Part], shift: tuple[float, float] | None, targets: Targets) -> None:
         targets.frame.use()
         targets.frame.viewport = (0, 0, *targets.size)
         targets.frame.scissor = None  # type: ignore[assignment]
-        targets.frame.clear(*frame.theme.paper, depth=1.0)
-        if frame.scene.axes is None:
-            return
-        if frame.layout.flat:
-            plot = frame.layout.plot
-            w, h = int(plot.width), int(plot.height)
-            targets.frame.scissor = (int(plot.x0), targets.size[1] - int(plot.y1), w, h)
-        self.ctx.enable(moderngl.BLEND)
-        self.ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
-        for layer in self.layers:
-            layer.scene(frame)
-        targets.frame.scissor = None  # type: ignore[assignment]
+        if parts:
+            targets.frame.clear(*parts[0].frame.theme.paper, depth=1.0)
+        for part in parts:
+            frame = frames.shifted(part.frame, *shift) if shift else part.frame
+            if frame.scene.axes is None:
+                continue
+            clip = frame.layout.plot if frame.layout.flat else part.clip
+            if clip is not None:
+                w, h = int(clip.width), int(clip.height)
+                targets.frame.scissor = (int(clip.x0), targets.size[1] - int(clip.y1), w, h)
+            self.ctx.enable(moderngl.BLEND)
+            self.ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+            for layer in part.layers:
+                layer.scene(frame)
+            targets.frame.scissor = None  # type: ignore[assignment]
 
-    def _overlay(self, frame: frames.Frame, targets: Targets) -> None:
+    def _overlay(self, parts: Sequence[Part], targets: Targets, letter: Letter | None) -> None:
         ink = Ink()
-        for layer in self.layers:
-            layer.overlay(frame, ink)
+        for part in parts:
+            for layer in part.layers:
+                layer.overlay(part.frame, ink)
+        if letter is not None:
+            letter(ink)
         targets.frame.use()
         self.ctx.disable(moderngl.DEPTH_TEST)
         self.ctx.enable(moderngl.BLEND)
         self.ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
-        self.kit.shapes.draw(ink.array(), frame.layout.size)
-        self.kit.text.draw(ink.texts, frame.layout.size)
+        self.kit.shapes.draw(ink.array(), targets.size)
+        self.kit.text.draw(ink.texts, targets.size)
 
     def pixels(self) -> NDArray[np.uint8]:
         """The last picture drawn, (h, w, 3) uint8, top row first."""
