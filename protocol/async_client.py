@@ -206,12 +206,15 @@ class AsyncClient:
         while True:
             match wires.happened(await self._monitor.recv_multipart()):
                 case "connected":
-                    self._exchange.reached(time.monotonic())
+                    self._reached()
                 case "disconnected":
                     self._exchange.disconnected()
                 case "refused":
                     self._settle(self._exchange.refuse_all(wires.refused(self.address.cmd)))
             self._woken.set()
+
+    def _reached(self) -> None:
+        self._exchange.reached(time.monotonic())
 
     async def close(self, linger_ms: int = wires.LINGER_MS) -> None:
         """Close the sockets. Jobs go on."""

@@ -6,9 +6,10 @@ lost or the daemon was busy, and given up at its deadline.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from numpy.typing import NDArray
@@ -17,13 +18,18 @@ from protocol import codec
 from protocol.errors import Code, InputError
 from protocol.plain import check_plain
 from protocol.requests import Err, Limits, Ok, Reply, Request
-from protocol.windows import EVERY_REPLY
+from protocol.windows import EVERY_REPLY, FromWindow
 
 Arrays = Mapping[str, NDArray[Any]]
 
 AGAIN: frozenset[Code] = frozenset({"busy", "unavailable", "internal", "no_space", "expired"})
 """Codes that say something of the daemon's moment, not of what was asked."""
 BUSY_S = 0.5  # before a busy daemon that does not say when is asked again
+PUSHED = 64  # messages of a window that nobody has taken yet; older ones go
+HINTS = {
+    "daemon": ("start it with: thalweg daemon start", "look at: thalweg daemon status"),
+    "window": ("open one with: thalweg window open", "look at: thalweg window list"),
+}
 
 
 class ClientError(InputError):
@@ -78,11 +84,13 @@ class _Pending:
 
 
 class Exchange:
-    """The open requests of one connection."""
+    """The open requests of one connection, to a daemon or to a `peer` of another kind."""
 
-    def __init__(self, endpoint: str = "") -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: str = "", peer: Literal["daemon", "window"] = "daemon") -> None:
+        self.endpoint, self.peer = endpoint, peer
+        self.pushed: deque[tuple[FromWindow, Arrays]] = deque(maxlen=PUSHED)  # what a window sent of its own accord
         self.connected = False
+        self.reconnections = 0
         self._lost = False  # a connection that was there is gone and not yet back
         self.limits = Limits(header=codec.MAX_HEADER, frame=codec.MAX_FRAME, buffers=codec.MAX_BUFFERS, piece=0, page=0)
         self._open: dict[str, _Pending] = {}
@@ -129,6 +137,7 @@ class Exchange:
 
     def reached(self, now: float) -> None:
         """A connection is there. After one that was lost, all open requests go out again."""
+        self.reconnections += self._lost
         for pending in self._open.values() if self._lost else ():
             if pending.due is None:
                 pending.due = now
@@ -137,10 +146,13 @@ class Exchange:
     def received(self, frames: list[bytes], now: float) -> Answer | None:
         """The answer in these frames. None for a reply to nothing that is open, or to what will be tried again."""
         try:
-            reply: Ok | Err
-            reply, arrays = codec.decode(frames, Reply)
+            reply: Ok | Err | FromWindow
+            reply, arrays = codec.decode(frames, Reply if self.peer == "daemon" else Reply | FromWindow)
         except InputError:
             return None  # what is not a reply answers nothing; the request runs into its deadline
+        if not isinstance(reply, Ok | Err):
+            self.pushed.append((reply, arrays))
+            return None
         pending = self._open.get(reply.id or "")
         if pending is None:
             return None
@@ -156,7 +168,8 @@ class Exchange:
         except msgspec.ValidationError as e:
             t = type(pending.request).__struct_config__.tag
             return self._close(
-                pending, error=ClientError(f"daemon: unreadable reply to {t}: {e}", code="internal", retryable=False)
+                pending,
+                error=ClientError(f"{self.peer}: unreadable reply to {t}: {e}", code="internal", retryable=False),
             )
         return self._close(pending, reply=result, arrays=arrays)
 
@@ -185,9 +198,9 @@ class Exchange:
 
     def _silent(self, pending: _Pending) -> ClientError:
         if not self.connected:
-            return ClientError(f"daemon: nobody answers at {self.endpoint}: start it with: thalweg daemon start")
+            return ClientError(f"{self.peer}: nobody answers at {self.endpoint}: {HINTS[self.peer][0]}")
         t = type(pending.request).__struct_config__.tag
-        return ClientError(f"daemon: no reply to {t} within {pending.timeout_s:g} s: look at: thalweg daemon status")
+        return ClientError(f"{self.peer}: no reply to {t} within {pending.timeout_s:g} s: {HINTS[self.peer][1]}")
 
     def _close(
         self,
