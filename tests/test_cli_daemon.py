@@ -15,7 +15,10 @@ import pytest
 from cli import Place, alive, children, gone_within, line_with, place, until
 
 from protocol import keys
+from protocol.client import new_id
 from protocol.files import Surface, read_path_csv
+from protocol.messages import ExportSpec
+from protocol.requests import Submitted
 
 MLP = ("train", "--model", "mlp", "--dataset", "digits")
 LONG = (*MLP, "--epochs", "3000", "--batch-size", "100")
@@ -378,13 +381,14 @@ def test_workspace_whose_daemon_is_on_another_host_names_it(fresh: Place) -> Non
 
 
 def test_ambiguous_end_lists_the_candidates(ready: Place) -> None:
-    ids = [r["id"] for r in ready.json("runs", "list")]
-    shared = ids[0][:6]  # the time in an id changes these every few minutes
-    ids = [i for i in ids if i.startswith(shared)]
-    assert len(ids) > 1
-    refused = ready.run("runs", "show", shared, code=2)
+    end = "SAME00"  # a client chooses the ids of its jobs
+    ids = [f"{new_id()[:-7]}{k}{end}" for k in range(2)]
+    with ready.client() as client:
+        client.submit(*(Submitted(job=i, spec=ExportSpec(target="none"), on_conflict="new") for i in ids))
+    refused = ready.run("jobs", "show", end.lower(), code=2)
     assert "ambiguous" in refused.stderr
-    assert all(i in refused.stderr for i in ids[:2])
+    assert all(i in refused.stderr for i in ids)
+    assert ready.job(ids[0][-7:])["job"] == ids[0]
 
 
 def test_failed_job_is_told_by_watch_with_its_sentence(ready: Place) -> None:

@@ -78,7 +78,7 @@ def filled(base, workspace, alone):
     if alone:  # commands that only look ask the daemon all the same, and it makes its folders when it first starts
         assert thalweg("jobs", "list", cwd=base, workspace=workspace).returncode == 0
     here = {"workspace": workspace, "files": files, "first": first, "second": second, "blocked": blocked}
-    return here | {"alone": alone, "shared": first[:5]}
+    return here | {"alone": alone, "shared": first[: next(k for k in range(26) if first[k] != second[k])]}
 
 
 def with_nan(weights: bytes) -> bytes:
