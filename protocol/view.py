@@ -23,6 +23,7 @@ ClipMode = Literal["cut", "plateau"]
 Spacing = Literal["auto", "linear", "log", "quantile"]
 Projection = Literal["perspective", "orthographic"]
 Ink = Literal["auto", "map", "dark", "light"]
+Arrange = Literal["side-by-side", "overlay"]
 
 ColorMap = Literal[
     "auto",
@@ -115,6 +116,9 @@ class View(Struct, frozen=True, kw_only=True):
     contours: Contours = Contours()
     layers: Layers = Layers()
     title: Annotated[str, Meta(max_length=200)] = ""  # in place of the automatic one
+    # Of several surfaces in one picture, which one camera and the fields above serve:
+    arrange: Arrange = "side-by-side"  # overlay: two in one box, the second as lines
+    shared_scale: bool = True  # one range, one set of levels and one colour bar for all; false: each its own
 
 
 COLORMAPS: Final[tuple[str, ...]] = get_args(ColorMap)

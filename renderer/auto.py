@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,40 +123,38 @@ def thin(values: Floats) -> Floats:
 
 def scale(values: Floats, n: NDArray[np.int64], view: View) -> Scale:
     """The scale of `values` (H, W), of which those with n == 0 are not measured and others not finite diverged."""
-    seen = n > 0
-    valid = seen & np.isfinite(values)
-    finite = values[valid]
-    counts: dict[str, Any] = {
-        "measured": int(finite.size),
-        "diverged": int(np.count_nonzero(seen & ~valid)),
-        "missing": int(np.count_nonzero(~seen)),
-    }
-    if finite.size == 0:
-        return Scale(**counts)
-    masked = np.where(valid, values, -np.inf if view.metric == "accuracy" else np.inf)
-    flat = int(masked.argmax() if view.metric == "accuracy" else masked.argmin())
-    lowest = (flat // values.shape[1], flat % values.shape[1])
-    lo, hi = float(finite.min()), float(finite.max())
-    q02, q05, q95, q98 = (float(q) for q in np.quantile(thin(finite), [0.02, 0.05, 0.95, 0.98]))
+    return shared([(values, n)], view)[0]
+
+
+def shared(fields: Sequence[tuple[Floats, NDArray[np.int64]]], view: View) -> list[Scale]:
+    """The scales of several fields (values, n) that are compared: one range, one threshold, one set of levels, from the
+    points of all; the counts and the lowest point are each field's own."""
+    counted = [_counts(values, n, view) for values, n in fields]
+    finites = [finite for _, finite in counted if finite.size]
+    if not finites:
+        return [Scale(**counts) for counts, _ in counted]
+    sample = np.concatenate([thin(finite) for finite in finites])
+    lo, hi = min(float(f.min()) for f in finites), max(float(f.max()) for f in finites)
+    q02, q05, q95, q98 = (float(q) for q in np.quantile(sample, [0.02, 0.05, 0.95, 0.98]))
 
     wanted = {"on": True, "off": False, "auto": lo > 0 and view.metric != "accuracy" and q98 / LOG_RATIO > q02}
-    positive = finite[finite > 0]
-    log_color = wanted[view.log_color] and positive.size > 0
-    log_height = wanted[view.log_height] and positive.size > 0
-    below = 0
+    some_positive = hi > 0
+    log_color = wanted[view.log_color] and some_positive
+    log_height = wanted[view.log_height] and some_positive
+    below = [0] * len(counted)
     if log_color or log_height:
-        below = int(finite.size - positive.size)
-        lo = float(positive.min())
+        below = [int(np.count_nonzero(finite <= 0)) for _, finite in counted]
+        lo = min(float(f[f > 0].min()) for f in finites if (f > 0).any())
 
     clip = None
     if isinstance(view.clip, float | int):
         clip = float(view.clip)
     elif view.clip == "auto" and not log_color and hi * 0.5 - q95 * 0.5 > OUTLIER_RATIO * (q95 * 0.5 - q05 * 0.5) > 0:
         clip = q98 if q98 > q95 else q95
-    clipped = int(np.count_nonzero(finite > clip)) if clip is not None else 0
-    if clip is not None and clipped and clip > lo:
+    clipped = [int(np.count_nonzero(finite > clip)) if clip is not None else 0 for _, finite in counted]
+    if clip is not None and any(clipped) and clip > lo:
         hi = clip
-    elif clipped:  # everything is above the threshold: keep a scale, say so in the legend
+    elif any(clipped):  # everything is above the threshold: keep a scale, say so in the legend
         hi = float(np.nextafter(lo, math.inf))
     else:
         clip = None
@@ -165,28 +164,39 @@ def scale(values: Floats, n: NDArray[np.int64], view: View) -> Scale:
         log_color = log_height = False
         half = 0.5 * abs(lo) if lo else 0.5
         lo, hi = max(lo - half, -1.7e308), min(lo + half, 1.7e308)
-    out = Scale(
-        lo=lo,
-        hi=hi,
-        log_color=log_color,
-        log_height=log_height,
-        clip=clip,
-        clipped=clipped,
-        below=below,
-        lowest=lowest,
-        constant=constant,
-        **counts,
-    )
-    return out if constant else _with_levels(out, finite, view)
+    common = Scale(lo=lo, hi=hi, log_color=log_color, log_height=log_height, clip=clip, constant=constant)
+    if not constant:
+        common = _with_levels(common, sample, view)
+    return [
+        dataclasses.replace(common, clipped=over, below=under, **counts)
+        for (counts, _), over, under in zip(counted, clipped, below)
+    ]
 
 
-def _with_levels(out: Scale, finite: Floats, view: View) -> Scale:
+def _counts(values: Floats, n: NDArray[np.int64], view: View) -> tuple[dict[str, Any], Floats]:
+    """What is a field's own in its scale, and its finite values."""
+    seen = n > 0
+    valid = seen & np.isfinite(values)
+    finite = values[valid]
+    counts: dict[str, Any] = {
+        "measured": int(finite.size),
+        "diverged": int(np.count_nonzero(seen & ~valid)),
+        "missing": int(np.count_nonzero(~seen)),
+    }
+    if finite.size:
+        masked = np.where(valid, values, -np.inf if view.metric == "accuracy" else np.inf)
+        flat = int(masked.argmax() if view.metric == "accuracy" else masked.argmin())
+        counts["lowest"] = (flat // values.shape[1], flat % values.shape[1])
+    return counts, finite
+
+
+def _with_levels(out: Scale, sample: Floats, view: View) -> Scale:
     wish = view.contours
     spacing = wish.spacing if wish.spacing != "auto" else ("log" if out.log_color else "linear")
     if wish.values:
         found = [level for level in levels.given(wish.values) if out.lo <= level.value <= out.hi]
     elif spacing == "quantile":
-        found = levels.quantile(np.minimum(thin(finite), out.hi), wish.count)
+        found = levels.quantile(np.minimum(sample, out.hi), wish.count)
     elif spacing == "log" and out.lo > 0:
         found = levels.log(out.lo, out.hi, wish.count)
     else:

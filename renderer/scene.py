@@ -70,6 +70,7 @@ class Scene:
         self.n: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self.path: NDArray[np.void] = np.zeros(0, PATH_DTYPE)
         self.critical: NDArray[np.void] = np.zeros(0, CRITICAL_DTYPE)
+        self.revision = 0  # grows with every change
         self._draft: Floats | None = None
         self._scale: auto.Scale | None = None
         self._field: Field | None = None
@@ -99,6 +100,7 @@ class Scene:
             return CLEAN
         if dirty:
             self._scale = self._field = None
+            self.revision += 1
         return dirty
 
     def _whole(self, surface: Surface) -> Dirty:
@@ -172,12 +174,24 @@ class Scene:
     def scale(self) -> auto.Scale:
         """The scales of the picture (auto.py), computed when first asked for after a change."""
         if self._scale is None:
-            shown, n = self.shown, self.n
-            if self.view.metric != "loss":  # a metric that was not computed is missing, not diverged
-                loss = self.values.get("loss", shown)
-                n = np.where(np.isnan(shown) & np.isfinite(loss), 0, n)
-            self._scale = auto.scale(shown, n, self.view) if self.axes is not None else auto.Scale()
+            self._scale = auto.scale(*self.measured, self.view) if self.axes is not None else auto.Scale()
         return self._scale
+
+    @property
+    def measured(self) -> tuple[Floats, NDArray[np.int64]]:
+        """Values (H, W) of the view's metric, and the samples behind each as that metric counts them."""
+        shown, n = self.shown, self.n
+        if self.view.metric != "loss":  # a metric that was not computed is missing, not diverged
+            loss = self.values.get("loss", shown)
+            n = np.where(np.isnan(shown) & np.isfinite(loss), 0, n)
+        return shown, n
+
+    def share(self, scale: auto.Scale) -> bool:
+        """Take a scale that several scenes share (auto.shared), until the next change; whether it is another one."""
+        if scale == self._scale:
+            return False
+        self._scale, self._field = scale, None
+        return True
 
     @property
     def unfinished(self) -> bool:

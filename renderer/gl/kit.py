@@ -28,6 +28,16 @@ class Kit:
         store = Store(ctx, programs)
         return cls(ctx, programs, store, Sheet(ctx, programs, store), Shapes(ctx, programs), TextAtlas(ctx, programs))
 
+    def beside(self) -> Kit:
+        """A kit for the values of another surface, with the same programs, shapes and text; end it by `leave`."""
+        store = Store(self.ctx, self.programs)
+        return Kit(self.ctx, self.programs, store, Sheet(self.ctx, self.programs, store), self.shapes, self.text)
+
+    def leave(self) -> None:
+        """Free what `beside` made."""
+        self.sheet.release()
+        self.store.release()
+
     def release(self) -> None:
         for part in (self.text, self.shapes, self.sheet, self.store, self.programs):
             part.release()
