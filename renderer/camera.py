@@ -7,6 +7,7 @@ elevation e the eye is towards (sin a cos e, -cos a cos e, sin e).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -94,13 +95,23 @@ def settled(lens: Camera, azimuth: float, elevation: float) -> Camera:
     )
 
 
-def least_hidden(
+def cheapest(found: Sequence[dict[Camera, float]]) -> Camera:
+    """The camera of the least cost, summed over pictures that share it; ties go to the first one."""
+    total = {lens: sum(cost[lens] for cost in found) for lens in found[0]}
+    best, least = next(iter(total)), math.inf
+    for lens, cost in total.items():
+        if cost < least - 1e-9:
+            best, least = lens, cost
+    return best
+
+
+def costs(
     field: Field, wanted: Floats, sides: tuple[float, float], rise: float, lens: Camera, scale: Scale
-) -> Camera:
-    """The camera from which most of the `wanted` places (n, 2), in grid coordinates, are seen over the surface.
+) -> dict[Camera, float]:
+    """What each camera to choose from hides of the `wanted` places (n, 2), in grid coordinates.
 
     For each azimuth a march from each place towards the eye gives the elevation from which it comes into sight; the
-    first place weighs LOWEST_WEIGHT. Ties go to the first azimuth and to the lower elevation.
+    first place weighs LOWEST_WEIGHT. Cameras come by order of preference, lower ones first.
     """
     rows, columns = field.shape
     last = np.array([columns - 1, rows - 1], float)
@@ -115,7 +126,7 @@ def least_hidden(
     others = max(len(wanted) - 1, 1)
     weight = np.full(len(wanted), (1 - LOWEST_WEIGHT) / others)
     weight[0] = LOWEST_WEIGHT
-    best, least = settled(lens, CORNERS[0], ELEVATIONS[0]), math.inf
+    out: dict[Camera, float] = {}
     reach = 2 * math.hypot(*sides)
     for azimuth in CORNERS if lens.azimuth == "auto" else (lens.azimuth,):
         a = math.radians(azimuth)
@@ -129,9 +140,8 @@ def least_hidden(
         for elevation in ELEVATIONS if lens.elevation == "auto" else (lens.elevation,):
             hidden = np.clip((needed + MARGIN - elevation) / DEEP, 0, 1) + 0.2 * (needed + MARGIN > elevation)
             cost = float((weight * hidden).sum()) + STEEP * (elevation - ELEVATIONS[0])
-            if cost < least - 1e-9:
-                best, least = settled(lens, azimuth, elevation), cost
-    return best
+            out[settled(lens, azimuth, elevation)] = cost
+    return out
 
 
 def _between(terrain: Floats, rows: Floats, columns: Floats, at: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -161,44 +162,59 @@ def box_top(view: View) -> float:
     return 0.0 if view.mode == "2d" else max(BOX_HEIGHT * view.height, 1e-3)
 
 
+def sides(scene: Scene) -> tuple[float, float]:
+    """Half the world sides of the scene's grid."""
+    if scene.axes is None:
+        return (1.0, 1.0)
+    alpha, beta = scene.axes
+    return camera.half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
+
+
 def make(scene: Scene, width: int, height: int, scale: float) -> Frame:
     """The frame of a scene for a picture of width x height at `scale`."""
-    view = scene.view
+    layout = compute(scene.view, width, height, scale, sides(scene))
+    return placed(scene, layout, scene.view.camera if layout.flat else automatic([scene]))
+
+
+def placed(scene: Scene, layout: Layout, lens: Camera) -> Frame:
+    """The frame of a scene with a layout of the caller's, seen through `lens`."""
+    view, half = scene.view, sides(scene)
     theme = THEMES[view.theme]
-    if scene.axes is None:
-        sides = (1.0, 1.0)
-    else:
-        alpha, beta = scene.axes
-        sides = camera.half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
-    layout = compute(view, width, height, scale, sides)
-    lens = view.camera
     if layout.flat:
-        projection = camera.flat(layout.plot, layout.size, sides, view.camera)
+        projection = camera.flat(layout.plot, layout.size, half, lens)
     else:
-        lens = automatic(scene, sides)
-        projection = camera.turntable(layout.plot, layout.size, sides, box_top(view), lens)
+        projection = camera.turntable(layout.plot, layout.size, half, box_top(view), lens)
     name = (AUTO_FILL if view.layers.surface else AUTO_LINES) if view.colormap == "auto" else view.colormap
     table = colormaps.table(name)[:: -1 if view.reverse else 1]
     if not view.layers.surface:  # thin lines in the paper's own colour cannot be seen
         table = colormaps.legible(table, theme.paper[:3], 1.9 if view.theme == "light" else 2.8)
     return Frame(
-        scene, layout, sides, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap), lens
+        scene, layout, half, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap), lens
     )
 
 
-def automatic(scene: Scene, sides: tuple[float, float]) -> Camera:
-    """The view's camera, its automatic angles chosen so that path and best point are hidden least."""
-    lens, lowest = scene.view.camera, scene.scale.lowest
+def automatic(scenes: Sequence[Scene]) -> Camera:
+    """The first view's camera, its automatic angles chosen so that the paths and best points of all are hidden
+    least."""
+    view = scenes[0].view
+    lens = view.camera
     if "auto" not in (lens.azimuth, lens.elevation):
         return lens
-    if scene.axes is None or lowest is None:
+    found = []
+    for scene in scenes:
+        lowest = scene.scale.lowest
+        if scene.axes is None or lowest is None:
+            continue
+        path = scene.path[scene.path_inside()] if view.layers.path and not scene.path_off_plane else scene.path[:0]
+        x, y = scene.field.grid(path["alpha"], path["beta"])
+        step = max(1, len(path) // 64)
+        wanted = np.concatenate([[[lowest[1], lowest[0]]], np.stack([x, y], 1)[::step]])
+        free = REST if view.normalise else max(REST, scene.scale.depth(scene.scale.floor))
+        rise = box_top(view) / (1 + free)
+        found.append(camera.costs(scene.field, wanted, sides(scene), rise, lens, scene.scale))
+    if not found:
         return camera.settled(lens, camera.CORNERS[0], camera.ELEVATIONS[0])
-    path = scene.path[scene.path_inside()] if scene.view.layers.path and not scene.path_off_plane else scene.path[:0]
-    x, y = scene.field.grid(path["alpha"], path["beta"])
-    step = max(1, len(path) // 64)
-    wanted = np.concatenate([[[lowest[1], lowest[0]]], np.stack([x, y], 1)[::step]])
-    free = REST if scene.view.normalise else max(REST, scene.scale.depth(scene.scale.floor))
-    return camera.least_hidden(scene.field, wanted, sides, box_top(scene.view) / (1 + free), lens, scene.scale)
+    return camera.cheapest(found)
 
 
 def shifted(frame: Frame, dx: float, dy: float) -> Frame:

@@ -55,7 +55,7 @@ def test_automatic_azimuth_looks_over_the_low_side():
     # A wall on the side of low beta hides everything from azimuth -35; the automatic one stands elsewhere.
     scene = Scene(PRESETS["solid"])
     scene.apply(scenes.function(lambda x, y: 3 + np.exp(-2 * (y + 4) ** 2) * 5 + 0.01 * (x * x + y * y)))
-    assert frame.automatic(scene, (1.0, 1.0)).azimuth in (55.0, 145.0)
+    assert frame.automatic([scene]).azimuth in (55.0, 145.0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -91,15 +91,15 @@ def test_a_funnel_is_looked_into_from_above_and_a_bowl_is_not():
     for surface, elevations in ((funnel(0.95), {50.0, 57.0}), (scenes.resnet(), {35.0, 42.0})):
         scene = Scene(override(PRESETS["mesh"], {"log_height": "on"}))
         scene.apply(surface)
-        assert frame.automatic(scene, (1.0, 1.0)).elevation in elevations
+        assert frame.automatic([scene]).elevation in elevations
 
 
 def test_angles_that_were_given_are_kept():
     scene = Scene(override(PRESETS["mesh"], {"camera.elevation": 20, "log_height": "on"}))
     scene.apply(funnel(0.95))
-    assert frame.automatic(scene, (1.0, 1.0)).elevation == 20
+    assert frame.automatic([scene]).elevation == 20
     scene.apply(override(scene.view, {"camera.elevation": "auto", "camera.azimuth": 77}))
-    found = frame.automatic(scene, (1.0, 1.0))
+    found = frame.automatic([scene])
     assert found.azimuth == 77
     assert found.elevation != 20
 
