@@ -261,6 +261,11 @@ class Subscription:
         while not self._evt.closed:
             yield from self.poll(TICK_S)
 
+    @property
+    def sockets(self) -> tuple[zmq.Socket[Any], ...]:
+        """To wait for in a loop of your own, until `poll` is worth calling; a second later it is in any case."""
+        return (self._evt, self._monitor, self._client._cmd, self._client._monitor)
+
     def takes(self, answer: Answer) -> bool:
         """Whether this answer was ours."""
         if answer.request.id not in self._mine:
