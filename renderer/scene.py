@@ -74,6 +74,8 @@ class Scene:
         self._draft: Floats | None = None
         self._scale: auto.Scale | None = None
         self._field: Field | None = None
+        self._tally: auto.Tally | None = None
+        self._unmeasured: NDArray[np.bool_] | None = None  # (H,): rows without any measured point
 
     def apply(self, event: Event, arrays: Mapping[str, NDArray[Any]] | None = None) -> Dirty:
         """Take an event in and say what it changed. One of another surface changes nothing.
@@ -84,7 +86,7 @@ class Scene:
         if isinstance(event, View):
             dirty = Dirty(view=event != self.view)
             if event.metric != self.view.metric:
-                self._draft = None
+                self._draft = self._tally = None
             self.view = event
         elif isinstance(event, Surface):
             dirty = self._whole(event)
@@ -104,7 +106,7 @@ class Scene:
         return dirty
 
     def _whole(self, surface: Surface) -> Dirty:
-        self._draft = None
+        self._draft = self._tally = self._unmeasured = None
         self.id, self.meta = surface.meta.id, surface.meta
         self.axes = (surface.alpha, surface.beta)
         self.values = {metric: np.array(getattr(surface, metric), np.float64) for metric in METRICS}
@@ -113,13 +115,13 @@ class Scene:
         return Dirty(all=True, path=True)
 
     def _begin(self, event: SurfaceBegin, arrays: Mapping[str, NDArray[Any]]) -> Dirty:
-        self._draft = None
         axes = []
         for name in ("alpha", "beta"):
             values = np.asarray(arrays.get(name, ()), np.float64)
             if values.ndim != 1 or len(values) < 2 or not np.all(np.diff(values) > 0):
                 raise InputError(f"surface.begin: expected '{name}' to be an increasing list of at least 2 numbers")
             axes.append(values)
+        self._draft = self._tally = self._unmeasured = None
         self.axes = (axes[0], axes[1])
         shape = (len(axes[1]), len(axes[0]))
         self.id, self.meta = event.surface, event.meta
@@ -138,6 +140,10 @@ class Scene:
         for metric, row in rows.items():
             self.values[metric][event.i] = row
         self.n[event.i] = event.n
+        if self._unmeasured is not None:
+            self._unmeasured[event.i] = event.n == 0
+        if self._tally is not None:
+            self._tally.row(event.i, self._counted(event.i))
         if self._draft is None:
             return Dirty(rows=frozenset({event.i}))
         self._draft[event.i] = self.shown[event.i]
@@ -174,17 +180,27 @@ class Scene:
     def scale(self) -> auto.Scale:
         """The scales of the picture (auto.py), computed when first asked for after a change."""
         if self._scale is None:
-            self._scale = auto.scale(*self.measured, self.view) if self.axes is not None else auto.Scale()
+            self._scale = auto.tallied([self.tally], self.view)[0] if self.axes is not None else auto.Scale()
         return self._scale
+
+    @property
+    def tally(self) -> auto.Tally:
+        """What the scale needs to know of the values shown, kept up row by row."""
+        if self._tally is None:
+            self._tally = auto.Tally(self.shown, self._counted(slice(None)))
+        return self._tally
 
     @property
     def measured(self) -> tuple[Floats, NDArray[np.int64]]:
         """Values (H, W) of the view's metric, and the samples behind each as that metric counts them."""
-        shown, n = self.shown, self.n
-        if self.view.metric != "loss":  # a metric that was not computed is missing, not diverged
-            loss = self.values.get("loss", shown)
-            n = np.where(np.isnan(shown) & np.isfinite(loss), 0, n)
-        return shown, n
+        return self.shown, self._counted(slice(None))
+
+    def _counted(self, rows: int | slice) -> NDArray[np.int64]:
+        """The samples behind the values of some rows: a metric that was not computed is missing, not diverged."""
+        n, shown = self.n[rows], self.shown[rows]
+        if self.view.metric == "loss" or "loss" not in self.values:
+            return n
+        return np.where(np.isnan(shown) & np.isfinite(self.values["loss"][rows]), 0, n)
 
     def share(self, scale: auto.Scale) -> bool:
         """Take a scale that several scenes share (auto.shared), until the next change; whether it is another one."""
@@ -196,7 +212,9 @@ class Scene:
     @property
     def unfinished(self) -> bool:
         """Whether there are rows without any measured point."""
-        return bool((self.n == 0).all(1).any())
+        if self._unmeasured is None:
+            self._unmeasured = (self.n == 0).all(1)
+        return bool(self._unmeasured.any())
 
     @property
     def field(self) -> Field:

@@ -112,3 +112,26 @@ def test_the_floor_is_never_above_the_surface_nor_far_below(name, log):
     assert 0 <= s.depth(s.floor) < 0.8
     if s.lo >= 0:
         assert s.floor >= 0
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_a_scale_kept_up_row_by_row_is_that_of_the_whole(metric):
+    rng = np.random.default_rng(5)
+    surface = scenes.holes()
+    view = override(View(), {"metric": metric, "clip": 1.0})
+    values, n = surface.loss.copy(), surface.n.copy()
+    tally = auto.Tally(values, n)
+    for i in rng.permutation(len(values)):
+        values[i] = np.where(rng.random(values.shape[1]) < 0.1, np.nan, rng.normal(size=values.shape[1]))
+        n[i] = rng.integers(0, 2, values.shape[1])
+        tally.row(int(i), n[i])
+        assert auto.tallied([tally], view) == [auto.scale(values, n, view)]
+
+
+def test_the_sample_of_a_large_field_has_its_quantiles():
+    values = np.random.default_rng(0).exponential(size=(500, 700)) * np.linspace(1, 3, 700)
+    sample = auto.Tally(values, np.ones(values.shape, np.int64)).sample()
+    assert sample.size <= auto.SAMPLE * 1.1
+    at = [0.02, 0.05, 0.95, 0.98]
+    assert np.quantile(sample, at) == pytest.approx(np.quantile(values, at), rel=0.06)
+    assert auto._quantiles(sample) == pytest.approx(np.quantile(sample, at))
