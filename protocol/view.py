@@ -46,12 +46,17 @@ PathColorMap = Literal["yellow-cyan", "plasma", "grey", "red-blue", "rainbow"]
 Preset = Literal["contours-2d", "contours-3d", "contours-air", "mesh", "solid", "heat"]
 
 Finite = Annotated[float, Meta(ge=-1e308, le=1e308)]
+Coordinate = Annotated[float, Meta(ge=-50, le=50)]
+Point = tuple[Coordinate, Coordinate, Coordinate]  # in the box: half its longer side is 1, the floor is 0
 
 
 class Camera(Struct, frozen=True, kw_only=True):
     """A turntable around the middle of the box; angles in degrees. In 2d only `zoom` and the shifts are used.
 
     At azimuth 0 the eye is on the side of low beta and sees alpha grow to the right; it turns counter-clockwise.
+
+    With an automatic target the box fits into the picture from wherever it is seen, and so changes its size as it is
+    turned. A camera that a hand has turned has a target: the size stays, at zoom 1 that of the circle around the box.
     """
 
     azimuth: Annotated[float, Meta(ge=-360, le=360)] | Literal["auto"] = "auto"  # the corner that hides least
@@ -59,9 +64,11 @@ class Camera(Struct, frozen=True, kw_only=True):
         "auto"  # 90 looks down; auto: 35 or what sees in
     )
     zoom: Annotated[float, Meta(ge=0.05, le=100)] = 1.0  # 1 fits the box into the picture
-    shift_x: Annotated[float, Meta(ge=-10, le=10)] = 0.0  # of the picture, in half plot widths
-    shift_y: Annotated[float, Meta(ge=-10, le=10)] = 0.0
+    shift_x: Annotated[float, Meta(ge=-200, le=200)] = 0.0  # of the picture, in half plot widths
+    shift_y: Annotated[float, Meta(ge=-200, le=200)] = 0.0
     projection: Projection = "perspective"
+    target: Point | Literal["auto"] = "auto"  # what the eye looks straight at; auto: the middle of the box
+    pivot: Point | Literal["auto"] = "auto"  # what it turns around; auto: the target
 
 
 class Contours(Struct, frozen=True, kw_only=True):
@@ -185,7 +192,7 @@ def _replace(node: Any, parts: list[str], value: Any, name: str) -> Any:
     if len(parts) > 1:
         return msgspec.structs.replace(node, **{parts[0]: _replace(getattr(node, parts[0]), parts[1:], value, name)})
     field = next(f for f in msgspec.structs.fields(type(node)) if f.name == parts[0])
-    if isinstance(value, str) and "tuple" in str(field.type):
+    if isinstance(value, str) and "tuple" in str(field.type) and value.strip() != "auto":
         value = value.replace(",", " ").split()
     elif isinstance(value, str) and field.type is not str:
         value = value.strip()
@@ -216,6 +223,8 @@ def _expected(kind: Any, said: str) -> str:
             words.append(noun if wide else f"{noun} from {option.ge:g} to {option.le:g}")
         elif isinstance(option, msgspec.inspect.BoolType):
             words += ["true", "false"]
+        elif isinstance(option, msgspec.inspect.TupleType):
+            words.append(f"{len(option.item_types)} numbers between commas")
         elif isinstance(option, msgspec.inspect.VarTupleType):
             words.append(f"at most {option.max_length} numbers between commas")
         else:

@@ -42,8 +42,8 @@ class CameraSet(Request, frozen=True, kw_only=True, tag="camera.set"):
     azimuth: Degrees | None = None
     elevation: Annotated[float, Meta(ge=-90, le=90)] | None = None
     zoom: Annotated[float, Meta(ge=0.05, le=100)] | None = None
-    shift_x: Annotated[float, Meta(ge=-10, le=10)] | None = None
-    shift_y: Annotated[float, Meta(ge=-10, le=10)] | None = None
+    shift_x: Annotated[float, Meta(ge=-200, le=200)] | None = None
+    shift_y: Annotated[float, Meta(ge=-200, le=200)] | None = None
     projection: Projection | None = None
 
 

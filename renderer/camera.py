@@ -164,29 +164,55 @@ def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: 
 
 
 def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top: float, camera: Camera) -> Projection:
-    """The box from the camera's side, as large as fits into the rectangle at zoom 1."""
+    """The box from the camera's side: as large as fits into the rectangle at zoom 1, or with its target in the middle
+    and a circle of the radius `reach` as large as fits."""
     azimuth = CORNERS[0] if camera.azimuth == "auto" else camera.azimuth
     elevation = ELEVATIONS[0] if camera.elevation == "auto" else camera.elevation
-    a, e = math.radians(azimuth), math.radians(elevation)
-    eye = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
-    right = np.array([math.cos(a), math.sin(a), 0.0])
-    up = np.cross(eye, right)
-    middle = np.array([0.0, 0.0, top / 2])
+    turn = axes(azimuth, elevation)
+    target = middle(top) if camera.target == "auto" else np.array(camera.target)
     rotation = np.eye(4)
-    rotation[:3, :3] = np.stack([right, up, eye])
-    rotation[:3, 3] = -rotation[:3, :3] @ middle
+    rotation[:3, :3] = turn
+    rotation[:3, 3] = -turn @ target
     radius = math.sqrt(sides[0] ** 2 + sides[1] ** 2 + top * top / 4) * 1.05
+    near, far = -radius, radius  # depths from the target
+    if camera.target != "auto":
+        depths = -(corners(sides, top) @ turn[2] + rotation[2, 3])
+        near, far = float(depths.min()) - 0.05 * radius, float(depths.max()) + 0.05 * radius
     if camera.projection == "orthographic":
-        lens = np.diag([1.0, 1.0, -1.0 / radius, 1.0])
+        lens = np.diag([1.0, 1.0, -2.0 / (far - near), 1.0])
+        lens[2, 3] = -(far + near) / (far - near)
     else:
         distance = radius / math.tan(math.radians(FIELD_OF_VIEW / 2))
-        near, far = distance - radius, distance + radius
+        near, far = max(distance + near, 0.05 * distance), distance + far
         rotation[2, 3] -= distance
         lens = np.zeros((4, 4))
         lens[0, 0] = lens[1, 1] = distance
         lens[2, 2], lens[2, 3] = -(far + near) / (far - near), -2 * far * near / (far - near)
         lens[3, 2] = -1.0
-    return Projection(_fit(lens @ rotation, corners(sides, top), rect, size, camera), size, eye)
+    if camera.target == "auto":
+        matrix = _fit(lens @ rotation, corners(sides, top), rect, size, camera)
+    else:
+        scale = camera.zoom * span(rect, sides)
+        matrix = _placed(lens @ rotation, np.full(2, scale), np.zeros(2), rect, size, camera)
+    return Projection(matrix, size, turn[2])
+
+
+def axes(azimuth: float, elevation: float) -> Floats:
+    """The camera's axes as rows (3, 3): to the right, upwards, towards the eye."""
+    a, e = math.radians(azimuth), math.radians(elevation)
+    eye = np.array([math.sin(a) * math.cos(e), -math.cos(a) * math.cos(e), math.sin(e)])
+    right = np.array([math.cos(a), math.sin(a), 0.0])
+    return np.stack([right, np.cross(eye, right), eye])
+
+
+def middle(top: float) -> Floats:
+    """The middle (3,) of a box of height `top`."""
+    return np.array([0.0, 0.0, top / 2])
+
+
+def span(rect: Rect, sides: tuple[float, float]) -> float:
+    """Pixels a world unit at zoom 1 of a camera with a target: the circle around the floor fits, whatever its turn."""
+    return max(min(rect.width, rect.height), 1.0) / (2 * math.hypot(*sides))
 
 
 def _fit(
@@ -201,13 +227,18 @@ def _fit(
     scale = room / np.maximum(hi - lo, 1e-9) * camera.zoom  # pixels a unit
     if not stretch:
         scale = np.full(2, scale.min())
-    middle = np.array([(rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2])
-    middle = middle + np.array([camera.shift_x, -camera.shift_y]) * room / 2
+    return _placed(matrix, scale, (lo + hi) / 2, rect, size, camera)
+
+
+def _placed(matrix: Floats, scale: Floats, centre: Floats, rect: Rect, size: tuple[int, int], camera: Camera) -> Floats:
+    """Bring the image's `centre` (2,) into the rectangle's middle, shifted, at `scale` (2,) pixels a unit."""
+    room = np.array([rect.width, rect.height])
+    at = np.array([(rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2])
+    at = at + np.array([camera.shift_x, -camera.shift_y]) * room / 2
     w, h = size
     fit = np.eye(4)
     fit[0, 0], fit[1, 1] = 2 * scale[0] / w, 2 * scale[1] / h
-    centre = (lo + hi) / 2
-    fit[0, 3] = 2 * middle[0] / w - 1 - centre[0] * fit[0, 0]
-    fit[1, 3] = 1 - 2 * middle[1] / h - centre[1] * fit[1, 1]
+    fit[0, 3] = 2 * at[0] / w - 1 - centre[0] * fit[0, 0]
+    fit[1, 3] = 1 - 2 * at[1] / h - centre[1] * fit[1, 1]
     out: Floats = fit @ matrix
     return out

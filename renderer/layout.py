@@ -49,10 +49,12 @@ class Layout:
 
 
 def is_flat(view: View) -> bool:
-    """Whether the picture is a plane seen straight from above: in 2d, or in 3d by a parallel lens at the zenith."""
+    """Whether the picture is a plane seen straight from above: in 2d, or in 3d by a parallel lens at the zenith, unless
+    a hand holds the camera: a picture that is being turned must not change its layout on its way."""
     camera = view.camera
     return view.mode == "2d" or (
-        camera.projection == "orthographic" and camera.elevation == 90 and camera.azimuth in (0, "auto")
+        (camera.projection, camera.elevation, camera.target) == ("orthographic", 90, "auto")
+        and camera.azimuth in (0, "auto")
     )
 
 
