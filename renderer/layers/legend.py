@@ -51,7 +51,7 @@ class Legend:
         pass
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
-        panel, u, theme = frame.layout.panel, frame.unit, frame.theme
+        panel, u = frame.layout.panel, frame.unit
         if frame.scene.axes is None:
             return
         if not frame.scale.measured:
@@ -60,21 +60,27 @@ class Legend:
             return
         bar = colorbar.width(frame)
         x0, y0 = panel.x0 + bar, panel.y0 + max(colorbar.head(frame), 4 * u) + 8 * u
-        columns = max(1, int((panel.x1 - x0) // (COLUMN * u)))
-        width = (panel.x1 - x0) / columns
-        room = width / u - INDENT - (14 if columns > 1 else 0)
-        bold, small = fonts.BODY * u, fonts.SMALL * u
-        for placed in arrange(entries(frame), columns, (panel.y1 - y0) / u, room):
-            x, y = x0 + placed.column * width, y0 + placed.y * u
-            placed.entry.draw(ink, x + 9 * u, y)
-            heading = fonts.shortened(placed.entry.fact.heading, bold, room * u, True)
-            ink.text(heading, x + INDENT * u, y, bold, theme.text, anchor="middle", bold=True)
-            if placed.entry.ramp is not None:
-                y += RAMP * u
-                _ramp(frame, ink, x + INDENT * u, y, room * u, placed.entry.ramp)
-            for line in placed.lines:
-                y += LINE * u
-                ink.text(line, x + INDENT * u, y, small, theme.muted, anchor="middle")
+        put(frame, ink, entries(frame), x0, y0, panel.x1, panel.y1)
+
+
+def put(frame: Frame, ink: Ink, found: list[Entry], x0: float, y0: float, x1: float, y1: float) -> None:
+    """Draw entries into a rectangle of the picture, in as many columns as fit."""
+    u, theme = frame.unit, frame.theme
+    columns = max(1, int((x1 - x0) // (COLUMN * u)))
+    width = (x1 - x0) / columns
+    room = width / u - INDENT - (14 if columns > 1 else 0)
+    bold, small = fonts.BODY * u, fonts.SMALL * u
+    for placed in arrange(found, columns, (y1 - y0) / u, room):
+        x, y = x0 + placed.column * width, y0 + placed.y * u
+        placed.entry.draw(ink, x + 9 * u, y)
+        heading = fonts.shortened(placed.entry.fact.heading, bold, room * u, True)
+        ink.text(heading, x + INDENT * u, y, bold, theme.text, anchor="middle", bold=True)
+        if placed.entry.ramp is not None:
+            y += RAMP * u
+            _ramp(frame, ink, x + INDENT * u, y, room * u, placed.entry.ramp)
+        for line in placed.lines:
+            y += LINE * u
+            ink.text(line, x + INDENT * u, y, small, theme.muted, anchor="middle")
 
 
 def arrange(found: list[Entry], columns: int, height: float, room: float) -> list[Placed]:
