@@ -1,4 +1,5 @@
-"""THE table of what a person can ask for: the command line, its help and bare `thalweg` read it.
+"""THE table of what a person can ask for: the command line, its help, bare `thalweg`, and the terminal UI's keys,
+footer, palette, help screen and dispatch read it.
 
 A row's `run` is imported when its command is chosen, so that `thalweg --help` loads none of them.
 """
@@ -13,13 +14,25 @@ class Command(NamedTuple):
 
     `id` is what is typed after `thalweg`, `run` the function that does it, `help` one line, `more` what a newcomer
     needs besides, with examples that can be typed as they stand.
+
+    In the terminal UI a row with an `action` is something to do: `key` are its keys (Textual's names, with commas; the
+    user's keymap replaces them), `label` the word in the footer, `when` what must be there ("live run": a connection,
+    and a run that is chosen; see tui/enabling.py), `words` more to find it by in the palette. `foot` orders the
+    footer, 0 is not in it. Rows without `run` are the terminal UI's alone. ctrl+a, b, j, s and z are never used:
+    tmux and screen take them, and flow control.
     """
 
     id: str
     help: str
-    run: str
-    more: str
+    run: str = ""
+    more: str = ""
     there: bool = False  # with --ssh, the same words are typed on the other machine
+    action: str = ""
+    key: str = ""
+    label: str = ""
+    when: str = ""
+    words: str = ""
+    foot: int = 0
 
 
 COMMANDS = (
@@ -36,6 +49,11 @@ Examples:
   thalweg demo --quick
   thalweg demo --out pictures
 """,
+        action="demo",
+        key="D",
+        label="demo",
+        when="live",
+        words="start first tour example",
     ),
     Command(
         "train",
@@ -53,6 +71,12 @@ Examples:
   thalweg train --preset demo --epochs 100 --detach --name long
   thalweg train --resume last
 """,
+        action="new_run",
+        key="n",
+        label="new",
+        when="live",
+        words="new run training network start",
+        foot=1,
     ),
     Command(
         "plane",
@@ -68,6 +92,12 @@ Examples:
   thalweg plane --direction pca --model vgg11 --dataset cifar10 \\
       --checkpoints e0.safetensors e1.safetensors e2.safetensors e3.safetensors
 """,
+        action="new_plane",
+        key="p",
+        label="plane",
+        when="live run",
+        words="new direction pca random hessian",
+        foot=2,
     ),
     Command(
         "surface",
@@ -86,6 +116,12 @@ Examples:
   thalweg surface 81c2fe --limit 500 --passes grow
   thalweg surface 81c2fe --passes grow --until sem=0.01
 """,
+        action="new_surface",
+        key="s",
+        label="surface",
+        when="live plane",
+        words="new measure grid landscape loss",
+        foot=3,
     ),
     Command(
         "render",
@@ -102,6 +138,11 @@ Examples:
   thalweg render pca.npz --view colormap=rainbow --view camera.azimuth=60
   thalweg render seed.npz --path seed.csv --size 1920x1200 --scale 1
 """,
+        action="picture",
+        key="o",
+        label="picture",
+        when="live sealed",
+        words="png screenshot draw image save",
     ),
     Command(
         "analyze",
@@ -116,6 +157,11 @@ Examples:
   thalweg analyze last --threshold 0.05
   thalweg analyze pca.npz --json
 """,
+        action="analyze",
+        key="a",
+        label="analyse",
+        when="live sealed",
+        words="critical points minima saddles maxima persistence",
     ),
     Command(
         "export",
@@ -127,6 +173,11 @@ Examples:
   thalweg export last --format csv --out tables
   thalweg export MJXBFF --format ply --out landscape.ply
 """,
+        action="export",
+        key="e",
+        label="export",
+        when="live sealed",
+        words="npz csv ply save file",
     ),
     Command(
         "import",
@@ -141,6 +192,11 @@ Examples:
   thalweg import old/pca.npz --name seed-pca
   thalweg import checkpoints --model resnet20 --dataset cifar10
 """,
+        action="import_file",
+        key="i",
+        label="import",
+        when="live",
+        words="load file surface checkpoints",
     ),
     Command(
         "estimate surface",
@@ -200,6 +256,12 @@ Examples:
   thalweg jobs cancel 4F2K9A
   thalweg jobs cancel last --when boundary
 """,
+        action="stop",
+        key="x",
+        label="stop…",
+        when="live active",
+        words="cancel end kill job",
+        foot=7,
     ),
     Command(
         "jobs pause",
@@ -209,6 +271,12 @@ Examples:
 Examples:
   thalweg jobs pause 4F2K9A
 """,
+        action="pause",
+        key="space",
+        label="pause",
+        when="live active",
+        words="pause resume hold go on job",
+        foot=6,
     ),
     Command(
         "jobs resume",
@@ -218,6 +286,10 @@ Examples:
 Examples:
   thalweg jobs resume 4F2K9A
 """,
+        action="resume",
+        label="resume",
+        when="live paused",
+        words="go on continue job",
     ),
     Command(
         "jobs retry",
@@ -227,6 +299,11 @@ Examples:
 Examples:
   thalweg jobs retry 4F2K9A
 """,
+        action="retry",
+        key="r",
+        label="retry",
+        when="live ended",
+        words="again failed cancelled job",
     ),
     Command(
         "jobs move",
@@ -236,6 +313,11 @@ Examples:
 Examples:
   thalweg jobs move 4F2K9A --priority 10
 """,
+        action="raise_priority",
+        key="plus",
+        label="sooner",
+        when="live active",
+        words="priority order queue first job",
     ),
     Command(
         "jobs logs",
@@ -246,6 +328,11 @@ Examples:
   thalweg jobs logs last
   thalweg jobs logs 4F2K9A --follow
 """,
+        action="show_log",
+        key="l",
+        label="log",
+        when="job",
+        words="log lines output job",
     ),
     Command(
         "runs list",
@@ -275,6 +362,11 @@ Examples:
   thalweg runs delete 4F2K9A
   thalweg runs delete 4F2K9A 81C2FE --yes
 """,
+        action="delete",
+        key="delete",
+        label="delete…",
+        when="live thing",
+        words="remove run plane surface",
     ),
     Command(
         "planes list",
@@ -488,6 +580,157 @@ Examples:
         there=True,
     ),
 )
+
+APP_COMMANDS = (
+    Command("choose", "Choose what is marked in the list.", action="choose", key="enter", label="choose"),
+    Command(
+        "filter",
+        "Filter the list by words.",
+        action="filter",
+        key="slash",
+        label="filter",
+        words="find search list",
+        foot=9,
+    ),
+    Command(
+        "view",
+        "Settings of the picture and of windows.",
+        action="show_view",
+        key="v",
+        label="view",
+        words="view window colour camera steer",
+        foot=4,
+    ),
+    Command(
+        "window",
+        "Open a window for the surface.",
+        action="open_window",
+        key="w",
+        label="window",
+        when="live surface",
+        words="window open 3d opengl",
+        foot=5,
+    ),
+    Command(
+        "copy",
+        "Copy an id, a path or the command that asks for the same.",
+        action="copy",
+        key="y",
+        label="copy",
+        when="thing",
+        words="clipboard yank osc 52 id path command cli",
+        foot=8,
+    ),
+    Command(
+        "duplicate",
+        "Ask for the same again, edited.",
+        action="duplicate",
+        key="d",
+        label="edit copy",
+        when="live asked",
+        words="duplicate edit again same",
+    ),
+    Command(
+        "compare",
+        "Mark a run to draw its curves beside others.",
+        action="compare",
+        key="m",
+        label="mark",
+        when="run",
+        words="compare mark several curves",
+    ),
+    Command(
+        "follow",
+        "Follow the end of the log, or stop following.",
+        action="follow",
+        key="f",
+        label="follow",
+        words="log tail",
+    ),
+    Command("tab next", "The next tab.", action="next_tab", key="right_square_bracket", label="next tab"),
+    Command("tab previous", "The tab before.", action="previous_tab", key="left_square_bracket", label="tab before"),
+    Command(
+        "tab train",
+        "Curves and epochs of the run.",
+        action="show_train",
+        key="1",
+        label="Train",
+        words="tab curves epochs",
+    ),
+    Command(
+        "tab plane",
+        "The plane: what it explains, its path.",
+        action="show_plane",
+        key="2",
+        label="Plane",
+        words="tab directions variance path",
+    ),
+    Command(
+        "tab surface",
+        "The landscape as it fills in.",
+        action="show_surface",
+        key="3",
+        label="Surface",
+        words="tab landscape progress preview",
+    ),
+    Command(
+        "tab analysis",
+        "Critical points of the surface.",
+        action="show_analysis",
+        key="4",
+        label="Analysis",
+        words="tab critical",
+    ),
+    Command("tab view", "Settings of the picture.", action="show_view_tab", key="5", label="View", words="tab"),
+    Command("tab log", "The job's log.", action="show_log_tab", key="6", label="Log", words="tab"),
+    Command("pane", "Go on to the next pane.", action="next_pane", key="tab", label="pane", words="focus"),
+    Command(
+        "connections",
+        "Choose the daemon: here, through ssh, on TCP.",
+        action="connections",
+        key="c",
+        label="connect",
+        words="profile ssh tcp daemon server host switch",
+    ),
+    Command(
+        "reconnect",
+        "Connect again; start the daemon of this machine where none runs.",
+        action="reconnect",
+        key="ctrl+r",
+        label="reconnect",
+        words="daemon start again",
+    ),
+    Command(
+        "reload", "Read the lists again.", action="reload", key="f5", label="reload", when="live", words="refresh lists"
+    ),
+    Command("theme", "Choose the colours.", action="theme", key="t", label="theme", words="colour dark light"),
+    Command("palette", "Find anything by a word.", action="palette", key="ctrl+p", label="palette", words="command"),
+    Command(
+        "help",
+        "All keys, and where to begin.",
+        action="help",
+        key="question_mark,f1",
+        label="help",
+        words="keys manual",
+        foot=10,
+    ),
+    Command(
+        "quit",
+        "Leave; jobs go on.",
+        action="quit",
+        key="q,ctrl+q,ctrl+c",
+        label="quit",
+        words="exit leave close",
+        foot=11,
+    ),
+)
+"""What only the terminal UI does."""
+
+
+def actions() -> tuple[Command, ...]:
+    """Every row that the terminal UI can do, in the order of the table."""
+    return tuple(c for c in (*COMMANDS, *APP_COMMANDS) if c.action)
+
 
 GROUPS = {
     "runs": "Runs: trainings and their checkpoints.",

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +142,10 @@ def profile(name: str, section: Any) -> Profile:
         )
     if "connect" in section and len(section["connect"].split(",")) != 2:
         raise InputError(f"profiles.{name}.connect: expected tcp://HOST:PORT,tcp://HOST:PORT (cmd, evt)")
-    paths = {k: Path(section[k]).expanduser() for k in ("workspace", "key") if k in section}
-    texts = {k: v for k, v in section.items() if k not in paths}
-    return replace(Profile(name=name, **texts), **paths)
+    values: dict[str, Any] = {
+        k: Path(v).expanduser() if k in ("workspace", "key") else v for k, v in section.items()
+    }
+    return Profile(name=name, **values)
 
 
 def save(name: str, new: Profile | None, file: Path | None = None) -> None:
