@@ -126,11 +126,6 @@ class Follower:
         return self._topics[topic].applied if topic in self._topics else None
 
     @property
-    def boot(self) -> str | None:
-        """Of the daemon that was heard last: another one than before has forgotten who announced itself."""
-        return self._boot
-
-    @property
     def caught_up(self) -> bool:
         """Whether everything that is known to exist was delivered and no question is open."""
         return not self._heads and all(
