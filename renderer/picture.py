@@ -64,13 +64,15 @@ class Renderer:
         *,
         dirty: Dirty = EVERYTHING,
         samples: int | None = None,
+        letter: Letter | None = None,
     ) -> frames.Frame:
-        """Draw into an own framebuffer: `samples` jittered frames, averaged, with the lettering over them."""
+        """Draw into an own framebuffer: `samples` jittered frames, averaged, with the lettering over them, that of
+        `letter(ink)` last."""
         with self.ctx:  # another renderer of this process may have made its own context the current one
             frame = frames.make(scene, width, height, scale)
             self.ready(frame.layout.size)
             self.kit.store.sync(scene, dirty)
-            return self.paint([Part(frame, self.layers)], [dirty], samples)[0]
+            return self.paint([Part(frame, self.layers)], [dirty], samples, letter)[0]
 
     def ready(self, size: tuple[int, int]) -> None:
         """Make the framebuffers of a picture of `size` pixels, with none of the old ones bound."""
@@ -139,6 +141,11 @@ class Renderer:
         self.ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
         self.kit.shapes.draw(ink.array(), targets.size)
         self.kit.text.draw(ink.texts, targets.size)
+
+    def show(self, screen: moderngl.Framebuffer) -> None:
+        """Copy the last picture drawn onto a window's framebuffer, which is of its size."""
+        assert self._targets is not None, "draw first"
+        self._targets.show(screen)
 
     def pixels(self) -> NDArray[np.uint8]:
         """The last picture drawn, (h, w, 3) uint8, top row first."""

@@ -45,6 +45,15 @@ class Targets:
         put(self.program, source=0, weight=1.0)
         self._vao.render(moderngl.TRIANGLES, vertices=3)
 
+    def show(self, screen: moderngl.Framebuffer) -> None:
+        """Copy the frame onto a window's framebuffer. (Not by a blit: the depth formats of the two may differ.)"""
+        screen.use()
+        screen.viewport = (0, 0, *self.size)
+        self.ctx.disable(moderngl.DEPTH_TEST | moderngl.BLEND)
+        self._colour.use(0)
+        put(self.program, source=0, weight=1.0)
+        self._vao.render(moderngl.TRIANGLES, vertices=3)
+
     def release(self) -> None:
         for thing in (self.frame, self.sum, self._colour, self._sum, self._depth, self._vao):
             thing.release()
