@@ -126,6 +126,11 @@ class Follower:
         return self._topics[topic].applied if topic in self._topics else None
 
     @property
+    def boot(self) -> str | None:
+        """The daemon's boot id of the newest beat, None before the first."""
+        return self._boot
+
+    @property
     def caught_up(self) -> bool:
         """Whether everything that is known to exist was delivered and no question is open."""
         return not self._heads and all(
