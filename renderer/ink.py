@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from renderer.theme import Colour
 
-CAPSULE, RECT, DIAMOND, TRIANGLE, RING, HATCH, CROSS = range(7)
+CAPSULE, RECT, DIAMOND, TRIANGLE, RING, HATCH, CROSS, PANEL = range(8)
 FLOATS = 16  # a shape: x0 y0 z0, x1 y1 z1, radius, kind, rgba at the first end, rgba at the second
 NEAR = -1.0  # the depth of what lies in front of everything
 Point = Sequence[float]
@@ -48,6 +48,10 @@ class Ink:
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         self._add((x0, y0), (x1, y1), 0.0, RECT, colour, colour)
+
+    def panel(self, x0: float, y0: float, x1: float, y1: float, radius: float, colour: Colour, border: Colour) -> None:
+        """A rectangle with rounded corners and a border of one pixel inside of it."""
+        self._add((x0, y0), (x1, y1), radius, PANEL, colour, border)
 
     def frame(self, x0: float, y0: float, x1: float, y1: float, width: float, colour: Colour) -> None:
         """The outline of a rectangle, drawn outside of it."""

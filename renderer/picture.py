@@ -135,17 +135,23 @@ class Renderer:
                 layer.overlay(part.frame, ink)
         if letter is not None:
             letter(ink)
-        targets.frame.use()
+        self._letter(ink, targets.frame, targets.size)
+
+    def show(self, screen: moderngl.Framebuffer, ink: Ink | None = None) -> None:
+        """Copy the last picture drawn onto a window's framebuffer, which is of its size, and draw `ink` over it: what
+        is the window's and not the picture's (hud.py), and may change without the picture being drawn anew."""
+        assert self._targets is not None, "draw first"
+        self._targets.show(screen)
+        if ink is not None:
+            self._letter(ink, screen, self._targets.size)
+
+    def _letter(self, ink: Ink, target: moderngl.Framebuffer, size: tuple[int, int]) -> None:
+        target.use()
         self.ctx.disable(moderngl.DEPTH_TEST)
         self.ctx.enable(moderngl.BLEND)
         self.ctx.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
-        self.kit.shapes.draw(ink.array(), targets.size)
-        self.kit.text.draw(ink.texts, targets.size)
-
-    def show(self, screen: moderngl.Framebuffer) -> None:
-        """Copy the last picture drawn onto a window's framebuffer, which is of its size."""
-        assert self._targets is not None, "draw first"
-        self._targets.show(screen)
+        self.kit.shapes.draw(ink.array(), size)
+        self.kit.text.draw(ink.texts, size)
 
     def pixels(self) -> NDArray[np.uint8]:
         """The last picture drawn, (h, w, 3) uint8, top row first."""

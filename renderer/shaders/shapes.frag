@@ -1,6 +1,7 @@
 #version 330 core
 // Signed distance to a shape, in pixels, to coverage: clamp(1/2 - distance). Distances after I. Quilez,
-// "2D distance functions". Kinds as in ink.py: 0 capsule, 1 rectangle, 2 diamond, 3 triangle, 4 ring, 5 hatch, 6 cross.
+// "2D distance functions". Kinds as in ink.py: 0 capsule, 1 rectangle, 2 diamond, 3 triangle, 4 ring, 5 hatch, 6 cross,
+// 7 panel (rounded corners, the second colour is its border).
 in vec2 at;
 flat in vec2 a;
 flat in vec2 b;
@@ -49,6 +50,11 @@ void main() {
         float line = clamp(w + 0.5 - d.x, 0.0, 1.0);
         if (second.r > 0.5) line = max(line, clamp(w + 0.5 - d.y, 0.0, 1.0));
         coverage = line * box(at, min(a, b), max(a, b));
+    } else if (kind == 7) {
+        vec2 d = abs(at - 0.5 * (a + b)) - 0.5 * abs(b - a) + r;
+        float out_ = length(max(d, 0.0)) + min(max(d.x, d.y), 0.0) - r;
+        coverage = clamp(0.5 - out_, 0.0, 1.0);
+        ink = mix(first, second, clamp(out_ + 1.5, 0.0, 1.0));
     } else {
         float k = r * 0.7071;
         float d = min(segment(q, vec2(-k), vec2(k)), segment(q, vec2(-k, k), vec2(k, -k)));

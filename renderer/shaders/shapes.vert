@@ -25,7 +25,7 @@ void main() {
     vec2 axis = p1.xy - p0.xy;
     float length_ = length(axis);
     float depth;
-    if (shape.y == 1.0 || shape.y == 5.0) {  // rectangle, hatch: p0 and p1 are corners
+    if (shape.y == 1.0 || shape.y == 5.0 || shape.y == 7.0) {  // rectangle, hatch, panel: p0 and p1 are corners
         at = mix(min(p0.xy, p1.xy) - 1.0, max(p0.xy, p1.xy) + 1.0, corner);
         depth = p0.z;
     } else {
