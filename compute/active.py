@@ -52,8 +52,15 @@ class Active:
     ended: bool = False  # the lease without rows is sent
     sealing: bool = False
     told: float = 0.0
-    measured: float | None = None  # calibrated seconds for the whole job
+    measured: float | None = None  # calibrated seconds for what was to be done at the start
     samples: int = 0
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds until it is done: by its pace, and before it has one by what its beginning was timed to take."""
+        left = self.pace.left_s(now)
+        if left is None and self.measured is not None:
+            left = max(0.0, self.measured - (now - self.started))
+        return left
 
 
 def utc() -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from compute import lookup
+from compute import estimates, lookup
 from compute.store import JobRecord, SurfaceRecord, Tables
 from protocol import events
 from protocol.errors import InputError
@@ -54,7 +56,18 @@ PAGE_BYTES = 48 * 1024  # of a list: the rest comes with the next page
 SNAPSHOT_BYTES = 12 * 1024 * 1024  # of arrays in one piece of a snapshot, in buffers of at most 4 MiB
 
 
-def info(job: JobRecord) -> JobInfo:
+@dataclass(frozen=True)
+class Live:
+    """What is known of jobs beside the store: those that have not ended, and the seconds that the running need."""
+
+    jobs: Mapping[str, JobRecord] = field(default_factory=dict)
+    left_s: Mapping[str, float] = field(default_factory=dict)
+
+
+NONE = Live()
+
+
+def info(job: JobRecord, eta_s: float | None = None) -> JobInfo:
     """A job as clients see it."""
     return JobInfo(
         job=job.id,
@@ -71,6 +84,7 @@ def info(job: JobRecord) -> JobInfo:
         code=job.code,
         done=job.done,
         total=job.total,
+        eta_s=eta_s,
         created=job.created,
         started=job.started,
         ended=job.ended,
@@ -79,22 +93,31 @@ def info(job: JobRecord) -> JobInfo:
     )
 
 
-def job(t: Tables, given: str, live: Mapping[str, JobRecord]) -> JobRecord:
+def job(t: Tables, given: str, live: Live = NONE) -> JobRecord:
     """The job of this id, unique suffix or name."""
-    found = live.get(given) or t.get_job(given)
+    found = live.jobs.get(given) or t.get_job(given)
     if found is None:
         found = t.get_job(lookup.named("job", given, t.names("jobs")))
     assert found is not None
-    return live.get(found.id, found)
+    return live.jobs.get(found.id, found)
 
 
-def job_get(t: Tables, request: JobGet, live: Mapping[str, JobRecord]) -> Answer:
-    return JobReply(job=info(job(t, request.job, live))), {}
+def timed(t: Tables, job: JobRecord, live: Live) -> JobInfo:
+    """A job with its `eta_s`: of one that runs by its pace, of a queued one by what such jobs took before."""
+    left = live.left_s.get(job.id)
+    if job.state == "queued":
+        with suppress(InputError):  # what it refers to was deleted: it will fail
+            left = estimates.known(t, job.spec, job.device).seconds
+    return info(job, left)
 
 
-def job_list(t: Tables, request: JobList, live: Mapping[str, JobRecord]) -> Answer:
+def job_get(t: Tables, request: JobGet, live: Live) -> Answer:
+    return JobReply(job=timed(t, job(t, request.job, live), live)), {}
+
+
+def job_list(t: Tables, request: JobList, live: Live) -> Answer:
     found, after = t.list_jobs(request.states, request.limit, request.cursor)
-    shown, cut = _page([info(live.get(r.id, r)) for r in found])
+    shown, cut = _page([timed(t, live.jobs.get(r.id, r), live) for r in found])
     return JobPage(jobs=tuple(shown), next=f"{found[cut - 1].number}-{found[cut - 1].id}" if cut else after), {}
 
 
@@ -187,7 +210,7 @@ def file_get(t: Tables, workspace: Path, request: FileGet) -> Answer:
         plane = lookup.plane(t, request.plane)
         file, digest = workspace / plane.file, plane.sha256
     elif request.job is not None:
-        made = job(t, request.job, {})
+        made = job(t, request.job)
         names = made.result.files if made.result else ()
         if made.kind != "export" or not names:
             raise InputError(f"job {made.id[-6:]}: expected a finished export, it has no files", code="wrong_state")
@@ -210,7 +233,7 @@ def file_get(t: Tables, workspace: Path, request: FileGet) -> Answer:
     return PieceReply(name=file.name, total=total, sha256=digest), {"piece": np.frombuffer(piece, dtype=np.uint8)}
 
 
-def log_tail(t: Tables, workspace: Path, request: LogTail, live: Mapping[str, JobRecord]) -> Answer:
+def log_tail(t: Tables, workspace: Path, request: LogTail, live: Live) -> Answer:
     found = job(t, request.job, live)
     try:
         with open(workspace / "logs" / f"{found.id}.log", "rb") as f:
@@ -226,7 +249,7 @@ def log_tail(t: Tables, workspace: Path, request: LogTail, live: Mapping[str, Jo
 # ---------------------------------------------------------------- snapshots
 
 
-def snapshot(t: Tables, workspace: Path, topic: str, live: Mapping[str, JobRecord]) -> list[Answer]:
+def snapshot(t: Tables, workspace: Path, topic: str, live: Live) -> list[Answer]:
     """All pieces of the state of a topic at one seq."""
     kind, _, rest = topic.partition("/")
     thing = rest.rstrip("/")
@@ -239,7 +262,7 @@ def snapshot(t: Tables, workspace: Path, topic: str, live: Mapping[str, JobRecor
     elif kind == "run":
         state = _run(t, lookup.run(t, thing).id, epochs=True)
     elif kind == "job":
-        state = msgspec.to_builtins(info(job(t, thing, live)))
+        state = msgspec.to_builtins(timed(t, job(t, thing, live), live))
     else:
         state = msgspec.to_builtins(lookup.plane(t, thing))
     seq = t.heads([topic]).get(topic, 0)

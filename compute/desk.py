@@ -164,7 +164,8 @@ class Desk:
             case _ if isinstance(request, requests.CHANGES):
                 self._change(request, frames, answer)
             case _:
-                self._look(request, lambda t: self._read(t, request), answer)
+                live = answers.Live(self.service.table.jobs, self.service.left_s())
+                self._look(request, lambda t: self._read(t, request, live), answer)
 
     def _look(self, request: Request, fn: Callable[[Tables], answers.Answer], answer: Answered) -> None:
         def done(found: answers.Answer | None, error: Exception | None) -> None:
@@ -185,8 +186,8 @@ class Desk:
         self.service.log(None, "error", f"{type(request).__name__}: {type(error).__name__}: {error}")
         return self._err(request.id, InputError("daemon: internal error, see its log", code="internal"))
 
-    def _read(self, t: Tables, request: Request) -> answers.Answer:
-        live, folder = self.service.table.jobs, self.service.workspace.root
+    def _read(self, t: Tables, request: Request, live: answers.Live) -> answers.Answer:
+        folder = self.service.workspace.root
         match request:
             case requests.JobGet():
                 return answers.job_get(t, request, live)
@@ -252,7 +253,7 @@ class Desk:
             wanted = {j for s in request.jobs for j in (s.job, *s.after, *references.jobs_of(s.spec))}
             return {j: r for j in wanted if (r := t.get_job(j)) is not None and r.state in ENDS}
         given = getattr(request, "job", None)
-        return {given: answers.job(t, given, {})} if given else {}
+        return {given: answers.job(t, given)} if given else {}
 
     def _decide(
         self, request: Request, digest: bytes, known: dict[str, JobRecord], tell: Callable[[list[bytes]], None]
@@ -390,13 +391,15 @@ class Desk:
             answer(self._piece(request, token, held[1], int(k)))
             return
 
+        live = answers.Live(self.service.table.jobs, self.service.left_s())
+
         def look(t: Tables) -> list[answers.Answer]:
             seq = t.heads([request.topic]).get(request.topic, 0)
             for _, pieces in list(self._snapshots.values()) if request.topic.startswith("surface/") and seq else ():
                 first = pieces[0][0]
                 if isinstance(first, requests.SnapshotReply) and (first.topic, first.seq) == (request.topic, seq):
                     return pieces  # nothing has happened since
-            return answers.snapshot(t, self.service.workspace.root, request.topic, self.service.table.jobs)
+            return answers.snapshot(t, self.service.workspace.root, request.topic, live)
 
         def done(pieces: list[answers.Answer] | None, error: Exception | None) -> None:
             if pieces is None:

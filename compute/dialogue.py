@@ -97,6 +97,8 @@ class Dialogue:
             active.sheet = sheet
             active.pace = Pace(1.0, self.service.clock())
             active.pace.mark(sheet.weight_done, self.service.clock())
+            if active.measured is not None:
+                active.measured *= 1.0 - sheet.weight_done
             self.lease(worker, active)
 
         self.service.commit(outcome, also=put, then=lease)
@@ -208,13 +210,10 @@ class Dialogue:
         now = self.service.clock()
         if self.is_due(active, done, total):
             active.told = now
-            eta = active.pace.eta_s
-            if eta is None and active.measured is not None:
-                eta = max(0.0, active.measured - (now - active.started))
             rate = active.pace.rate
             if rate is not None and active.sheet is not None:
                 rate *= total
-            event = JobProgress(job=active.job, done=done, total=total, rate=rate, eta_s=eta, note=note)
+            event = JobProgress(job=active.job, done=done, total=total, rate=rate, eta_s=active.left_s(now), note=note)
             self.service.post.publish(f"job/{active.job}/", event)
 
     def epoch(self, active: Active, message: WorkerEpoch) -> None:

@@ -396,6 +396,12 @@ class Service:
         worker.job, worker.deadline, worker.since, worker.signals = None, None, self.clock(), []
         self.tell_worker_state(worker)
 
+    def left_s(self) -> dict[str, float]:
+        """Seconds until each job that runs is done, where that is known."""
+        now = self.clock()
+        running = [a for a in self.active.values() if (j := self.table.jobs.get(a.job)) and j.state == "running"]
+        return {a.job: left for a in running if (left := a.left_s(now)) is not None}
+
     # ------------------------------------------------------------ the end of a job
 
     def aside(self, work: Callable[[], T], then: Callable[[T], None], failed: Callable[[Exception], None]) -> None:

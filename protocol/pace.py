@@ -34,3 +34,8 @@ class Pace:
         """Seconds until all of it is done; None until it is known."""
         rate = self.rate
         return None if rate is None else max(0.0, (self.total - self._marks[-1][1]) / rate)
+
+    def left_s(self, now: float) -> float | None:
+        """`eta_s` at time `now`, which may be a while after the last mark."""
+        eta = self.eta_s
+        return None if eta is None else max(0.0, eta - (now - self._marks[-1][0]))

@@ -325,7 +325,7 @@ class StatusReply(Struct, frozen=True, kw_only=True):
 
 
 class JobInfo(Struct, frozen=True, kw_only=True):
-    """A job as it is now."""
+    """A job as it is now. `eta_s`: seconds of work left, of a queued job without those before it, where known."""
 
     job: str
     kind: str

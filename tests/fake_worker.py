@@ -154,8 +154,10 @@ class Worker:
         self.send(
             WorkerBegin(
                 job=job.job, execution=job.execution, total=len(axes["beta"]) * len(schedule),
-                meta=SurfaceMeta(model="mlp", data="digits", samples=spec.limit or 1437), shares=tuple(schedule),
-                metrics=(LOSS, ACCURACY),
+                meta=SurfaceMeta(
+                    model="mlp", data="digits", samples=spec.limit or 1437, execution={"device": "cpu", "threads": 1}
+                ),
+                shares=tuple(schedule), metrics=(LOSS, ACCURACY),
             ),
             axes,
         )  # fmt: skip

@@ -27,6 +27,7 @@ from protocol.grid import AxisSpec, GridSpec
 from protocol.messages import (
     ExportSpec,
     ImportSpec,
+    JobProgress,
     JobStateEvent,
     PlaneSpec,
     Recipe,
@@ -73,7 +74,7 @@ def made_plane(client: Client, seed: int = 0) -> str:
     train, plane = submit(
         client,
         submitted(TrainSpec(recipe=Recipe(model="mlp", epochs=2, seed=seed)), job=train),
-        submitted(PlaneSpec(origin=f"job:{train}")),
+        submitted(PlaneSpec(origin=f"job:{train}", recipe=Recipe(model="mlp"))),
     )
     result = done(client, plane).result
     assert result is not None
@@ -145,6 +146,29 @@ def test_the_same_question_gets_the_same_result(client: Client, plane: str) -> N
     found = wait(client, error)
     assert (found.state, found.code) == ("failed", "exists")
     assert new[-6:] in (found.error or "")
+
+
+def test_what_is_left_is_told_of_running_and_queued_jobs(client: Client, daemon: Daemon, plane: str) -> None:
+    how(daemon.folder, row_s=0.05)
+    (first,) = submit(client, measure(plane, 600))
+    done(client, first)  # 8 rows: what a queued one is compared with
+    how(daemon.folder, row_s=0.2)
+    running, queued, unknown = submit(client, *(measure(plane, 601 + k) for k in range(2)), TrainSpec(recipe=Recipe()))
+    with client.subscribe(f"job/{running}/") as events:
+        found = lambda: [e for e, _ in events.poll(0.1) if isinstance(e, JobProgress) and e.done > 2 and e.eta_s]  # noqa: E731
+        event = until(found, "progress", 20)[-1]
+    assert event.eta_s is not None
+    left = info(client, running).eta_s
+    assert left is not None
+    assert event.eta_s - 0.3 <= left <= event.eta_s <= 4 * 0.2 * 2  # the same number, a moment later
+    assert 0.3 < (info(client, queued).eta_s or 0) < 2  # of its own rows, at the speed of the first
+    listed = {j.job: j.eta_s for j in client.request(r.JobList(id=new_id(), states=("queued", "running"))).jobs}
+    assert listed[running]
+    assert listed[queued] == info(client, queued).eta_s
+    assert listed[unknown] is None
+    for job in (running, queued, unknown):
+        client.request(r.JobCancel(id=new_id(), job=job))
+    assert wait(client, running).eta_s is None
 
 
 def test_pause_keeps_what_is_stored_and_resume_goes_on(client: Client, daemon: Daemon, plane: str) -> None:

@@ -100,6 +100,7 @@ def test_pace_is_unknown_then_steady_and_ends_at_zero():
     for t in range(1, 101):  # five times as fast from second 50 on: the old rate is forgotten after 20 s
         pace.mark(t if t < 50 else 50 + 5 * (t - 50), now=float(t))
     assert pace.rate == pytest.approx(5, rel=0.01)
+    assert pace.left_s(now=110.0) == pytest.approx((pace.eta_s or 0) - 10)
 
 
 def test_tables_align_numbers_right_and_cut_only_the_end():
