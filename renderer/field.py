@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from protocol.view import Smoothing
 
-CEILING = 1.5  # where the scale is clipped, unit values are held below it before they are interpolated
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 def refinement(width: int, height: int) -> int:
-    """Display cells a measured cell is cut into: grids of under 128 points a side are shown about 256 fine."""
+    """Display cells a measured cell is cut into: grids of under 128 points a side are shown at least 256 fine; always
+    by a multiple of four, so that each measured point is a vertex at every level of detail."""
     side = max(width, height)
-    return 1 if side >= 128 else max(1, -(-256 // (side - 1)))
+    return 1 if side >= 128 else 4 * -(-64 // (side - 1))
 
 
 def weights(t: Floats, smoothing: Smoothing) -> Floats:
@@ -47,9 +47,10 @@ class Field:
         unit: Callable[[Floats], Floats],
         smoothing: Smoothing,
         drafted: bool = False,
+        nothing: float = 0.5,
     ) -> None:
         self.alpha, self.beta, self.smoothing = alpha, beta, smoothing
-        self._values, self._n, self._unit, self._drafted = values, n, unit, drafted
+        self._values, self._n, self._unit, self._drafted, self._nothing = values, n, unit, drafted, nothing
         # Grids that are shown as they are (refinement 1) are bilinear on the GPU too.
         self._cubic = smoothing == "catmull-rom" and refinement(len(alpha), len(beta)) > 1
 
@@ -112,7 +113,7 @@ class Field:
 
     def _sample(self, i: Ints, j: Ints) -> Floats:
         """Unit values of measured points; a missing one borrows the mean of valid ones beside it, else of those two
-        away, else 1/2."""
+        away, else `nothing`."""
         missing = ~self._drawn(i, j)
         with np.errstate(all="ignore"):
             out = np.asarray(self._unit(self._values[i, j]), float)
@@ -138,4 +139,4 @@ class Field:
                     total += np.where(good, value, 0.0)
                     count += good
             out[at] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        return np.where(np.isnan(out), 0.5, out)
+        return np.where(np.isnan(out), self._nothing, out)

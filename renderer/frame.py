@@ -39,6 +39,7 @@ class Frame:
     camera: Camera  # the view's, with what was automatic filled in
     jitter: tuple[float, float] = (0.0, 0.0)
     live: bool = False  # one frame of many: fewer vertices
+    alone: bool = True  # no other sheet stands in the same picture
 
     @property
     def view(self) -> View:

@@ -95,6 +95,8 @@ class Renderer:
         for part, changed in zip(parts, dirty):
             for layer in part.layers:
                 layer.sync(part.frame, changed)
+        if len(parts) > 1:
+            parts = [replace(part, frame=replace(part.frame, alone=False)) for part in parts]
         if samples is None:
             samples = SAMPLES if targets.size[0] * targets.size[1] <= LARGE else SAMPLES_LARGE
         if samples == 1:

@@ -20,8 +20,8 @@ from protocol.errors import InputError
 from protocol.files import CRITICAL_DTYPE, PATH_DTYPE, Surface, SurfaceMeta
 from protocol.messages import PathDone, SurfaceBegin, SurfaceDone, SurfaceRow
 from protocol.view import View
-from renderer import auto, draft
-from renderer.field import CEILING, Field
+from renderer import auto, draft, reference
+from renderer.field import Field
 
 METRICS = ("loss", "accuracy", "sem")
 OFF_PLANE = 0.9  # over this median off-plane distance a projected path misleads (math.md, "Path")
@@ -222,14 +222,14 @@ class Scene:
         if self.axes is None:
             raise InputError("picture: there is no surface yet")
         if self._field is None:
-            scale = self.scale
-            most = CEILING if scale.clip is not None else np.inf
+            space = reference.of(self.scale)
             drafted = self.draft if self.unfinished else self.shown
 
             def unit(values: Floats) -> Floats:
-                return np.minimum(scale.unit(values), most)
+                return space.unit(space.code(values))
 
-            self._field = Field(*self.axes, drafted, self.n, unit, self.view.smoothing, self.unfinished)
+            nothing = space.a * 0.5 + space.b
+            self._field = Field(*self.axes, drafted, self.n, unit, self.view.smoothing, self.unfinished, nothing)
         return self._field
 
     @property

@@ -1,6 +1,6 @@
-"""Draws the grid as a sheet, raised or flat (shaders/sheet): fill, mesh and isolines in one pass of one program.
+"""Draws the grid as a sheet, raised or flat (shaders/sheet, shaders/shade): fill, mesh and isolines by one program.
 
-One pass, because three would cost the vertices three times and fight over the same depths.
+One, because three would cost the vertices three times and fight over the same depths.
 """
 
 from __future__ import annotations
@@ -17,31 +17,47 @@ from renderer.gl.programs import Programs, put
 from renderer.gl.store import Store
 from renderer.theme import fade, hexa
 
-# Vertices a side; a finer grid is drawn with a stride (level of detail). Colours and lines keep the full field.
-MOST_VERTICES, MOST_VERTICES_LIVE = 640, 128
 LEVELS = 64
-BINS = 1024  # of the unit scale, to find an isoline without a search
+BINS = 4096  # of the unit scale, as in shaders/ink.glsl: colours and isolines are looked up, not searched
+NO_LEVEL = LEVELS - 1  # an index that no isoline has
+# Triangles: a still has one vertex in so many pixels of the plot, and a curved cell of a coarse grid at least so many;
+# a moving picture at most so many a side. Colours and lines keep the full field.
+STILL_PIXELS, STILL_PIXELS_CURVED, FEWEST, MOST_LIVE = 2.0, 6.0, 96, 96
 
 
 class Sheet:
-    """The program, its colour table texture, and one call that draws."""
+    """The programs, what they look up, and one call that draws."""
 
     def __init__(self, ctx: moderngl.Context, programs: Programs, store: Store) -> None:
         self.ctx, self.store, self.programs = ctx, store, programs
         self._arrays: dict[tuple[str, ...], moderngl.VertexArray] = {}
-        self._table = ctx.texture((256, 1), 3, alignment=1)
+        self._ramp = ctx.texture((BINS, 1), 4, alignment=4)
+        self._curve = ctx.texture((BINS, 1), 1, dtype="f4")
         self._levels = ctx.texture((LEVELS, 1), 4, dtype="f4")
-        self._finder = ctx.texture((BINS, 1), 1, dtype="f4")
-        self._table.repeat_x = self._table.repeat_y = False
-        self._held = b""
+        self._level_ink = ctx.texture((LEVELS, 1), 4)
+        for texture in (self._ramp, self._curve, self._levels, self._level_ink):
+            texture.repeat_x = texture.repeat_y = False
+            texture.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self._held: object = None
+        self._where: moderngl.Texture | None = None
+        self._target: moderngl.Framebuffer | None = None
+        self._beside: moderngl.Framebuffer | None = None  # the framebuffer whose depths the target shares
 
-    def stride(self, flat: bool, most: int = MOST_VERTICES) -> int:
+    def stride(self, frame: Frame, flat: bool) -> int:
         """Display vertices from one drawn vertex to the next. A plane needs only its corners, or the measured columns
         and rows where these are not evenly spaced."""
-        assert self.store.field is not None
+        store = self.store
+        assert store.field is not None
+        side = max(store.field.size) - 1
         if flat:
-            return max(self.store.field.size) if self.store.even else self.store.k
-        return max(1, math.ceil(max(self.store.field.size) / most))
+            return side + 1 if store.even else store.k
+        plot = frame.layout.plot
+        pixels = max(plot.width, plot.height) * min(max(frame.camera.zoom, 0.5), 8.0)
+        if store.k > 1:  # a divisor of k, so that each measured point is a vertex
+            fewest = FEWEST * 0.67 if frame.live else max(FEWEST, pixels / STILL_PIXELS_CURVED)
+            return max(d for d in range(1, store.k + 1) if store.k % d == 0 and (d == 1 or side / d >= fewest))
+        most = min(MOST_LIVE, pixels / STILL_PIXELS) if frame.live else pixels / STILL_PIXELS
+        return max(1, math.ceil(side / most) if frame.live else math.floor(side / most))
 
     def draw(
         self,
@@ -55,122 +71,185 @@ class Sheet:
         height: float = 0.0,
         patches: bool = False,
     ) -> None:
-        """Draw the sheet into the bound framebuffer: raised by its values, or flat at a world `height`."""
-        store, scale, view, unit = self.store, frame.scale, frame.view, frame.unit
-        assert store.field is not None
+        """Draw the sheet into the bound framebuffer: raised by its values, or flat at a world `height`. What is raised
+        is opaque (paper, where nothing else fills it) and needs the depth test."""
+        store, scale = self.store, frame.scale
         assert store.raw is not None
-        assert store.axes is not None
-        table = frame.table.tobytes()
-        if table != self._held:
-            self._table.write(table)
-            self._held = table
-        variant = self._variant(frame, fill, contours, mesh, raised, patches)
+        assert store.reference is not None
+        self._look_up(frame)
+        self._bind()
+        raised = raised and frame.rise > 0.0 and not patches
+        cut = 1.0 if scale.clip is not None and frame.view.clip_mode == "cut" else 1e9
+        holes = (store.any_invalid or cut < 1e9) and (raised or not (mesh and fill == "none" and not contours))
+        ways = self._ways(frame, fill, contours, mesh, mesh_map, raised)
+        rows, columns = store.shape
+        uniforms: dict[str, Any] = {
+            "a": store.reference.a,
+            "b": store.reference.b,
+            "camera": tuple(frame.projection.matrix.T.ravel()),
+            "floor_z": frame.floor if raised else height,
+            "rise": frame.rise if raised else 0.0,
+            "plateau": frame.plateau,
+            "cell": (frame.sides[0] * 2 / (columns - 1), frame.sides[1] * 2 / (rows - 1)),
+            "cut": cut,
+            "sun": tuple(sun(frame)),
+            "light": frame.view.light,
+            "paper": frame.theme.paper,
+            "missing_ink": frame.theme.hatch,
+            "diverged_ink": frame.theme.diverged,
+            "unit_px": frame.unit,
+            "crowded": 5.0 * frame.unit,
+            "mesh_width": (1.15 if mesh_map else 0.8) * max(frame.unit, 1.0),
+            "mesh_step": tuple(float(s) for s in frame.mesh_steps),
+            "mesh_ink": (1.0, 1.0, 1.0, 1.0)
+            if mesh_map
+            else fade(frame.theme.mesh, 0.5 if frame.flat else 0.65 if frame.contour_ink == "map" else 1.0),
+        }
+        if not raised:
+            blank = fill == "none" and not contours and not mesh_map and not holes and not patches
+            names = [*(["PATCHES"] if patches else []), *(["BLANK"] if blank else [])]
+            self._strips(frame, ("sheet", *ways, *(["HOLES"] if holes and not patches else []), *names), True, uniforms)
+            return
+        picture = self.ctx.fbo
+        target = self._beside_of(picture)
+        target.use()
+        if not frame.alone:
+            target.clear(-1.0, -1.0, -1.0, -1.0)
+        self.ctx.disable(moderngl.BLEND)
+        draft = ["DRAFT"] if "DRAFT" in ways else []
+        self._strips(frame, ("sheet", "WHERE", *draft, *(["HOLES"] if holes else [])), False, uniforms)
+        picture.use()
+        assert self._where is not None
+        self._where.use(10)
+        variant = ("shade", *ways, *([] if store.even else ["UNEVEN"]), *([] if frame.alone else ["SHARED"]))
+        uniforms |= {"where": 10, "viewport": tuple(float(v) for v in picture.viewport)}
+        if not frame.alone:
+            self.ctx.enable(moderngl.BLEND)
+        picture.depth_mask = False
+        self.ctx.depth_func = ">"  # the pass lies at the far end
+        self._array(variant, uniforms).render(moderngl.TRIANGLES, vertices=3)
+        picture.depth_mask = True
+        self.ctx.depth_func = "<="
+        self.ctx.enable(moderngl.BLEND)
+
+    def _strips(self, frame: Frame, variant: tuple[str, ...], flat: bool, uniforms: dict[str, Any]) -> None:
+        store, scale = self.store, frame.scale
+        assert store.field is not None
+        stride = self.stride(frame, flat)
+        decades = math.log10(scale.hi) - math.log10(scale.lo) if scale.log else 0.0
+        array = self._array(
+            variant,
+            uniforms
+            | {
+                "stride": stride,
+                "decades": decades if not scale.log_height else 0.0,
+                "backwards": bool(frame.projection.eye[1] > 0),
+            },
+        )
+        columns, rows = store.field.size
+        array.render(moderngl.TRIANGLE_STRIP, vertices=((rows - 2) // stride + 1) * (2 * ((columns - 2) // stride) + 6))
+
+    def _array(self, variant: tuple[str, ...], uniforms: dict[str, Any]) -> moderngl.VertexArray:
+        """The vertex array of a program whose uniforms are set."""
         program = self.programs[variant]
         if variant not in self._arrays:
             self._arrays[variant] = self.ctx.vertex_array(program, [])
-        for location, texture in enumerate(
-            (store.field, store.raw, self._table, *store.axes, self._levels, self._finder, store.draft or store.raw)
-        ):
-            texture.use(location)
-        most = MOST_VERTICES_LIVE if frame.live else MOST_VERTICES
-        stride = self.stride(not raised or frame.rise == 0.0, most)
-        decades = math.log10(scale.hi) - math.log10(scale.lo) if scale.log else 0.0
-        rows, columns = store.shape
-        across = (frame.sides[0] * 2 / (columns - 1), frame.sides[1] * 2 / (rows - 1))
-        put(
-            program,
-            field=0,
-            raw=1,
-            table=2,
-            axis_x=3,
-            axis_y=4,
-            levels=5,
-            finder=6,
-            draft=7,
-            k=store.k,
-            stride=stride,
-            camera=tuple(frame.projection.matrix.T.ravel()),
-            floor_z=frame.floor if raised else height,
-            rise=frame.rise if raised else 0.0,
-            decades=decades if scale.log and not scale.log_height else 0.0,
-            decades_color=decades if scale.log and not scale.log_color else 0.0,
-            plateau=frame.plateau,
-            cut=1.0 if scale.clip is not None and view.clip_mode == "cut" else 1e9,
-            cell=across,
-            sun=tuple(sun(frame)),
-            light=view.light,
-            paper=frame.theme.paper,
-            missing_ink=frame.theme.hatch,
-            diverged_ink=frame.theme.diverged,
-            unit_px=unit,
-            **{name: store.transform[name] for name in ("a", "b", "shift", "least", "logarithmic")},
-        )
-        if contours:
-            self._put_levels(program, frame)
-        if mesh:
-            self._put_mesh(program, frame, mesh_map)
-        field_columns, field_rows = store.field.size
-        strips = (field_rows - 2) // stride + 1
-        side = (field_columns - 2) // stride + 2
-        self._arrays[variant].render(moderngl.TRIANGLE_STRIP, vertices=strips * (2 * side + 2))
+        put(program, k=self.store.k, **UNITS, **uniforms)
+        return self._arrays[variant]
 
-    def _variant(
-        self, frame: Frame, fill: str, contours: bool, mesh: bool, raised: bool, patches: bool
+    def _bind(self) -> None:
+        store = self.store
+        assert store.field is not None
+        assert store.slope is not None
+        assert store.raw is not None
+        assert store.axes is not None
+        drafted = store.draft or store.raw
+        textures = (store.field, store.slope, store.raw, drafted, self._ramp, self._curve, self._levels)
+        for location, texture in enumerate((*textures, self._level_ink, *store.axes)):
+            texture.use(location)
+
+    def _beside_of(self, picture: moderngl.Framebuffer) -> moderngl.Framebuffer:
+        """The target for places on the grid, of the size of `picture` and with its depths, viewport and scissor."""
+        if self._target is None or self._beside is not picture:
+            self._free_target()
+            self._where = self.ctx.texture(picture.size, 2, dtype="f4", alignment=4)
+            self._where.filter = (moderngl.NEAREST, moderngl.NEAREST)
+            self._target, self._beside = self.ctx.framebuffer([self._where], picture.depth_attachment), picture
+        self._target.viewport = picture.viewport
+        self._target.scissor = picture.scissor
+        return self._target
+
+    def _free_target(self) -> None:
+        for thing in (self._target, self._where):
+            if thing is not None:
+                thing.release()
+        self._target = self._where = self._beside = None
+
+    def _ways(
+        self, frame: Frame, fill: str, contours: bool, mesh: bool, mesh_map: bool, raised: bool
     ) -> tuple[str, ...]:
-        """The program's name and defines (shaders/sheet.frag)."""
+        """The defines of shaders/ink.glsl."""
         flags = {
             "FILL_MAP": fill == "map",
             "FILL_PAPER": fill == "paper",
-            "LIT": fill == "map" and raised and frame.view.light > 0 and frame.rise > 0,
+            "LIT": fill == "map" and raised and frame.view.light > 0,
+            "CURVED": raised and frame.scale.log and not frame.scale.log_height,
             "TILES": fill == "map" and frame.view.smoothing == "none",
             "MESH": mesh,
+            "MESH_MAP": mesh and mesh_map,
             "LEVELS": contours and bool(frame.scale.levels),
-            "MAP_INK": contours and frame.contour_ink == "map",
-            "EVERYWHERE": not raised and not patches,
-            "DRAFT": self.store.draft is not None and (raised or patches),
-            "PATCHES": patches,
+            "DRAFT": self.store.draft is not None and (raised or fill != "none" or contours or mesh_map),
         }
-        return ("sheet", *(name for name, on in flags.items() if on))
+        return tuple(name for name, on in flags.items() if on)
 
-    def _put_levels(self, program: moderngl.Program, frame: Frame) -> None:
-        scale, view, unit = frame.scale, frame.view, frame.unit
-        found = scale.levels[:LEVELS]
-        units = scale.unit(np.array([level.value for level in found], float)) if found else np.zeros(0)
-        mapped = frame.contour_ink == "map"
-        some_minor = any(not level.major for level in found) and any(level.major for level in found)
-        data = np.zeros((LEVELS, 4), np.float32)
-        data[:, 0] = 1e9  # past the last: never near
-        gaps = np.diff(units, prepend=-1e9, append=1e9)
-        for i, (level, u) in enumerate(zip(found, units)):
-            strong = level.major or not some_minor
-            width = view.contours.width * unit * ((1.3 if mapped else 1.0) if strong else 0.8)
-            pale = luminance(frame.colour(np.array([u]))[0, :3]) < 0.16
-            light = pale if frame.contour_ink == "auto" else frame.contour_ink == "light"
-            opacity = 1.0 if strong else (0.85 if mapped else 0.62)
-            data[i] = (u, -opacity if light else opacity, width, min(gaps[i], gaps[i + 1]))
-        self._levels.write(data.tobytes())
-        self._finder.write(np.searchsorted(units, np.arange(BINS) / BINS).astype("<f4").tobytes())
-        put(
-            program,
-            dark_ink=hexa("0b0e13", 0.62),
-            light_ink=hexa("ffffff", 0.55),
-            crowded=5.0 * unit,
-        )
-
-    def _put_mesh(self, program: moderngl.Program, frame: Frame, mapped: bool) -> None:
-        put(
-            program,
-            mesh_width=(1.15 if mapped else 0.8) * max(frame.unit, 1.0),
-            mesh_step=tuple(float(s) for s in frame.mesh_steps),
-            mesh_ink=fade(frame.theme.mesh, 0.5 if frame.flat else 0.65 if frame.contour_ink == "map" else 1.0),
-            mesh_map=mapped,
-        )
+    def _look_up(self, frame: Frame) -> None:
+        """Bring the tables up to date that hold what depends on a value alone."""
+        scale, ink = frame.scale, frame.contour_ink
+        key = (frame.table.tobytes(), scale, frame.unit, ink, frame.view.contours.width, frame.view.light)
+        if key == self._held:
+            return
+        self._held = key
+        s = np.linspace(0, 1, BINS)
+        ramp = np.full((BINS, 4), NO_LEVEL, np.uint8)
+        where = np.clip(scale.convert(s, scale.log_color), 0, 1) * 255
+        ramp[:, :3] = np.stack([np.round(np.interp(where, np.arange(256), frame.table[:, c])) for c in range(3)], 1)
+        found = scale.levels[: LEVELS - 1]
+        levels, tints = np.zeros((LEVELS, 4), np.float32), np.zeros((LEVELS, 4))
+        levels[:, 0] = 1e9  # never near
+        if found:
+            units = scale.unit(np.array([level.value for level in found], float))
+            ramp[:, 3] = np.searchsorted((units[1:] + units[:-1]) / 2, s)
+            gaps = np.diff(units, prepend=-1e9, append=1e9)
+            some_minor = len({level.major for level in found}) > 1
+            for i, (level, u) in enumerate(zip(found, units)):
+                strong = level.major or not some_minor
+                width = frame.view.contours.width * frame.unit
+                width *= (1.3 if ink == "map" else 1.0) if strong else 0.8
+                levels[i] = (u, width, min(gaps[i], gaps[i + 1]), 0.5 if strong else 0.0)
+                rgb = frame.colour(np.array([u]))[0, :3]
+                light = luminance(rgb) < 0.16 if ink == "auto" else ink == "light"
+                tint = (*rgb, 1.0) if ink == "map" else LIGHT_INK if light else DARK_INK
+                tints[i] = fade(tint, 1.0 if strong else 0.85 if ink == "map" else 0.62)
+        self._ramp.write(ramp.tobytes())
+        self._levels.write(levels.tobytes())
+        self._level_ink.write(np.round(tints * 255).astype(np.uint8).tobytes())
+        if scale.log and not scale.log_height:
+            e = 1e-3
+            steep = (scale.convert(s + e, False) - scale.convert(s - e, False)) / (2 * e)
+            self._curve.write(steep.astype("<f4").tobytes())
 
     def release(self) -> None:
+        self._free_target()
         for array in self._arrays.values():
             array.release()
-        for texture in (self._table, self._levels, self._finder):
+        for texture in (self._ramp, self._curve, self._levels, self._level_ink):
             texture.release()
+
+
+DARK_INK, LIGHT_INK = hexa("0b0e13", 0.62), hexa("ffffff", 0.55)
+# Where each texture is bound.
+NAMES = ("field", "slope", "raw", "draft", "ramp", "curve", "levels", "level_ink", "axis_x", "axis_y")
+UNITS = {name: unit for unit, name in enumerate(NAMES)}
 
 
 def sun(frame: Frame) -> Any:

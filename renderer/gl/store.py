@@ -1,22 +1,23 @@
-"""The values on the GPU: measured (R32F, one sub-image a row) and the display field (RGBA32F, made from them there).
+"""The values on the GPU: measured (R32F, one sub-image a row) and the display field, made from them there: coded value
+(R32F) and gradient (RG16F, for light and the width of lines).
 
-Measured values go up as (value - offset) / spread, so that float32 keeps what float64 tells apart: 1e6 + 0.001 as
-well as 2e10 beside 0.2. Missing and diverged points are sentinels set here; no shader asks for NaN.
+Values go up in the space of reference.py, which stays as it is while rows come. Missing and diverged points are
+sentinels set here; no shader asks for NaN.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import Any
 
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
+from renderer import reference
 from renderer.camera import half_sides
-from renderer.field import CEILING, refinement
+from renderer.field import refinement
 from renderer.gl.programs import Programs, put
+from renderer.reference import Reference
 from renderer.scene import Dirty, Scene
 
 MISSING, DIVERGED = np.float32(-1e38), np.float32(-2e38)
@@ -34,13 +35,14 @@ class Store:
         self.raw: moderngl.Texture | None = None
         self.draft: moderngl.Texture | None = None  # raw, with drafts in rows not measured yet; None once all rows are
         self.field: moderngl.Texture | None = None
+        self.slope: moderngl.Texture | None = None
         self.axes: tuple[moderngl.Texture, moderngl.Texture] | None = None
         self._target: moderngl.Framebuffer | None = None
         self.shape = (0, 0)
         self.k = 1
-        self.offset, self.spread = 0.0, 1.0
-        self.transform: dict[str, Any] = {}
+        self.reference: Reference | None = None
         self.any_invalid = False
+        self._held: tuple[object, ...] = ()  # what the textures were made for, beside the values
 
     def sync(self, scene: Scene, dirty: Dirty) -> None:
         if scene.axes is None:
@@ -49,11 +51,9 @@ class Store:
         whole = dirty.all or self.raw is None or self.shape != scene.n.shape
         if whole:
             self._allocate(scene)
-        if whole or view.metric != self._metric or not self._fits(scale.lo, scale.hi):
+        before, self.reference = self.reference, reference.of(scale)
+        if whole or view.metric != self._metric or before is None or before.space != self.reference.space:
             self._metric = view.metric
-            self.offset, self.spread = scale.lo, max(scale.hi * 0.5 - scale.lo * 0.5, 1e-300) * 2
-            if not math.isfinite(self.spread):
-                self.offset, self.spread = 0.0, 1e308
             self._upload(scene, None)
             whole = True
         elif dirty.rows:
@@ -63,22 +63,14 @@ class Store:
             self.draft = None
             whole = True  # what was drafted beside diverged points borrows again
         self.any_invalid = bool(scale.missing or scale.diverged)
-        self._metric = view.metric
-        transform = self._transform(scene)
-        if whole or transform != self.transform:
-            self.transform = transform
+        held = (self.reference.least, self.reference.ceiling, view.smoothing == "catmull-rom")
+        if whole or held != self._held:
+            self._held = held
             self._refine(None)
         elif dirty.rows:
             self._refine(sorted(dirty.rows))
 
     _metric = ""
-
-    def _fits(self, lo: float, hi: float) -> bool:
-        """Whether float32 still tells values of [lo, hi] apart with the offset and spread in use."""
-        span = hi * 0.5 - lo * 0.5
-        return (
-            self.spread / 32 <= 2 * span <= self.spread * 32 and abs(lo * 0.5 - self.offset * 0.5) <= 16 * self.spread
-        )
 
     def _allocate(self, scene: Scene) -> None:
         self._release_textures()
@@ -91,10 +83,12 @@ class Store:
         self._units.filter = (moderngl.NEAREST, moderngl.NEAREST)
         self._units_target = self.ctx.framebuffer([self._units])
         size = ((width - 1) * self.k + 1, (height - 1) * self.k + 1)
-        self.field = self.ctx.texture(size, 4, dtype="f4")
-        self.field.filter = (moderngl.LINEAR, moderngl.LINEAR)
-        self.field.repeat_x = self.field.repeat_y = False
-        self._target = self.ctx.framebuffer([self.field])
+        self.field = self.ctx.texture(size, 1, dtype="f4", alignment=4)
+        self.slope = self.ctx.texture(size, 2, dtype="f2", alignment=4)
+        for texture in (self.field, self.slope):
+            texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
+            texture.repeat_x = texture.repeat_y = False
+        self._target = self.ctx.framebuffer([self.field, self.slope])
         alpha, beta = scene.axes
         self.sides = half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
         self.even = all(np.allclose(np.diff(v), (v[-1] - v[0]) / (len(v) - 1), rtol=1e-6) for v in (alpha, beta))
@@ -127,9 +121,8 @@ class Store:
                 self.draft.write(self._coded_draft(scene.draft[i]).tobytes(), viewport=viewport)
 
     def _coded(self, values: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float32]:
-        with np.errstate(all="ignore"):
-            # halves: the difference of two finite values may not be finite
-            coded = np.clip((values * 0.5 - self.offset * 0.5) / (self.spread * 0.5), -1e36, 1e36).astype(np.float32)
+        assert self.reference is not None
+        coded = self.reference.code(values).astype(np.float32)
         coded[~np.isfinite(values)] = DIVERGED
         if self._metric != "loss":
             coded[np.isnan(values)] = MISSING
@@ -139,36 +132,17 @@ class Store:
     def _coded_draft(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         return self._coded(values, np.where(np.isfinite(values), 1, 0))
 
-    def _transform(self, scene: Scene) -> dict[str, Any]:
-        """Uniforms a, b, shift, least: raw to unit value (shaders/field.frag)."""
-        scale = scene.scale
-        out: dict[str, Any] = {"logarithmic": scale.log, "shift": 0.0, "least": 1e-37}
-        if scale.log:
-            decades = math.log10(scale.hi) - math.log10(scale.lo)
-            out |= {
-                "a": 1 / decades,
-                "b": (math.log10(self.spread) - math.log10(scale.lo)) / decades,
-                "shift": self.offset / self.spread,
-                "least": max(scale.lo / self.spread, 1e-37),
-            }
-        else:
-            span = scale.hi * 0.5 - scale.lo * 0.5
-            out |= {"a": self.spread * 0.5 / span, "b": (self.offset * 0.5 - scale.lo * 0.5) / span}
-        out["ceiling"] = CEILING if scale.clip is not None else 1e30
-        out["cubic"] = scene.view.smoothing == "catmull-rom"
-        return out
-
     def _refine(self, rows: list[int] | None) -> None:
         """Measured values to unit values to the display field, for the rows that changed and their footprint."""
         assert self.raw is not None
         assert self._units is not None
         assert self._units_target is not None
         assert self._target is not None
-        put(self._units_program, raw=2, **self.transform)
-        put(self._field_program, units=0, raw=1, k=self.k, cubic=self.transform["cubic"])
+        least, ceiling, cubic = self._held
+        put(self._units_program, raw=1, least=least, ceiling=ceiling)
+        put(self._field_program, units=0, k=self.k, cubic=cubic)
         self._units.use(0)
-        self.raw.use(1)
-        (self.draft or self.raw).use(2)
+        (self.draft or self.raw).use(1)
         self.ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
         for vao, target, scale, reach in (
             (self._passes[0], self._units_target, 1, BORROW),
@@ -190,12 +164,12 @@ class Store:
             target.scissor = None  # type: ignore[assignment]
 
     def _release_textures(self) -> None:
-        textures = (self.raw, self.draft, self._units, self.field, *(self.axes or ()))
+        textures = (self.raw, self.draft, self._units, self.field, self.slope, *(self.axes or ()))
         for thing in (self._target, self._units_target, *textures):
             if thing is not None:
                 thing.release()
         self._target = self._units_target = None
-        self.raw = self.draft = self._units = self.field = self.axes = None
+        self.raw = self.draft = self._units = self.field = self.slope = self.axes = None
 
     def release(self) -> None:
         self._release_textures()

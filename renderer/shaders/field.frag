@@ -1,30 +1,29 @@
 #version 330 core
-// The display field, k times as fine as the measured grid: (unit value, its gradient a measured cell along x and y, valid).
+// The display field, k times as fine as the measured grid: coded value, and its gradient a measured cell along x and y.
 // Catmull & Rom 1974, "A class of local interpolating splines": passes through the samples. The CPU twin is field.py.
 //
 //   measured   o-------o-------o       units, R32F, with a ring around (units.frag)
 //   display    x-x-x-x-x-x-x-x-x       k = 4
 uniform sampler2D units;
-uniform sampler2D raw;  // for the state: a display vertex is valid where its nearest measured point is
 uniform int k;
 uniform bool cubic;
-out vec4 field;
+layout(location = 0) out float value;
+layout(location = 1) out vec2 slope;
 
 float at(ivec2 p) { return texelFetch(units, p + 1, 0).r; }
 
 void main() {
     ivec2 d = ivec2(gl_FragCoord.xy);
-    ivec2 size = textureSize(raw, 0);
+    ivec2 size = textureSize(units, 0) - 2;
     ivec2 cell = min(d / k, size - 2);
     vec2 t = vec2(d - cell * k) / float(k);
-    float valid = texelFetch(raw, min((d + k / 2) / k, size - 1), 0).r > -1e37 ? 1.0 : 0.0;
     if (k == 1) {
-        vec2 slope = 0.5 * vec2(at(d + ivec2(1, 0)) - at(d - ivec2(1, 0)), at(d + ivec2(0, 1)) - at(d - ivec2(0, 1)));
-        field = vec4(at(d), slope, valid);
+        value = at(d);
+        slope = 0.5 * vec2(at(d + ivec2(1, 0)) - at(d - ivec2(1, 0)), at(d + ivec2(0, 1)) - at(d - ivec2(0, 1)));
     } else if (!cubic) {
         float v00 = at(cell), v10 = at(cell + ivec2(1, 0)), v01 = at(cell + ivec2(0, 1)), v11 = at(cell + ivec2(1, 1));
-        field = vec4(mix(mix(v00, v10, t.x), mix(v01, v11, t.x), t.y), mix(v10 - v00, v11 - v01, t.y),
-                     mix(v01 - v00, v11 - v10, t.x), valid);
+        value = mix(mix(v00, v10, t.x), mix(v01, v11, t.x), t.y);
+        slope = vec2(mix(v10 - v00, v11 - v01, t.y), mix(v01 - v00, v11 - v10, t.x));
     } else {
         vec2 t2 = t * t, t3 = t2 * t;
         vec4 wx = 0.5 * vec4(-t3.x + 2.0 * t2.x - t.x, 3.0 * t3.x - 5.0 * t2.x + 2.0, -3.0 * t3.x + 4.0 * t2.x + t.x, t3.x - t2.x);
@@ -37,6 +36,7 @@ void main() {
             vec4 v = vec4(at(p), at(p + ivec2(1, 0)), at(p + ivec2(2, 0)), at(p + ivec2(3, 0)));
             sum += vec3(dot(v, wx) * wy[i], dot(v, gx) * wy[i], dot(v, wx) * gy[i]);
         }
-        field = vec4(sum, valid);
+        value = sum.x;
+        slope = sum.yz;
     }
 }

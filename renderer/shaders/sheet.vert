@@ -5,8 +5,11 @@
 //              | \ | \ | \ |                  which joins the strips by triangles of no area
 //              0---2---4---6   row r
 //
-// Each `stride`-th display vertex is used (level of detail); the last row and column always are.
-uniform sampler2D field;   // (unit value, gradient, state), display vertices
+// Each `stride`-th display vertex is used (level of detail); the last row and column always are. Strips come nearest to
+// the eye first, so that most of what is hidden is never shaded.
+uniform sampler2D field;   // coded values (reference.py), display vertices
+uniform float a, b;        // coded to unit value
+uniform bool backwards;
 uniform sampler2D axis_x;  // world x of the measured columns
 uniform sampler2D axis_y;
 uniform int k;             // display cells a measured cell
@@ -36,9 +39,10 @@ void main() {
     int columns = (size.x - 2) / stride + 2;  // vertices a strip side
     int in_strip = 2 * columns + 2;
     int strip = gl_VertexID / in_strip;
+    strip = backwards ? (size.y - 2) / stride - strip : strip;
     int v = clamp(gl_VertexID % in_strip - 1, 0, 2 * columns - 1);
     ivec2 at = min(ivec2(v / 2, strip + v % 2) * stride, size - 1);
-    float s = texelFetch(field, at, 0).r;
+    float s = a * texelFetch(field, at, 0).r + b;
     grid = vec2(at) / float(k);
     gl_Position = camera * vec4(along(axis_x, grid.x), along(axis_y, grid.y), floor_z + rise * height(s), 1.0);
 }

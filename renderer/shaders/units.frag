@@ -1,31 +1,25 @@
 #version 330 core
-// Measured values to unit values, with holes filled and one ring of linear continuation around the grid, so that the
-// spline of field.frag reads sixteen texels and asks nothing. The CPU twin is field.py.
+// Coded values with holes filled and one ring of linear continuation around the grid, so that the spline of field.frag
+// reads sixteen texels and asks nothing. The CPU twin is field.py.
 //
-//     + + + + + +       o  measured, (W, H), R32F: (value - offset) / spread, sentinels below -1e37
+//     + + + + + +       o  measured, (W, H), R32F: coded as in reference.py, sentinels below -1e37
 //     + o o o o +       +  ring, made here: twice the rim less its inner neighbour
 //     + o o o o +
-//     + + + + + +       unit = a * T(raw + shift) + b, with T the logarithm or the identity: 0 at the low end, 1 at the high
+//     + + + + + +
 uniform sampler2D raw;
-uniform bool logarithmic;
-uniform float shift;
-uniform float a;
-uniform float b;
-uniform float least;    // raw + shift is held above it before the logarithm
-uniform float ceiling;  // unit values are held below it: a spline through 1e6 beside 1 would dip far under the 1
+uniform float least;    // values are held above it: where a logarithmic scale begins, if something has no logarithm
+uniform float ceiling;  // and below it: a spline through 1e6 beside 1 would dip far under the 1
 out float unit_value;
 
 const float SENTINEL = -1e37;
 
-float unit(float r) {
-    return min(a * (logarithmic ? log2(max(r + shift, least)) * 0.30103 : r) + b, ceiling);
-}
+float held(float r) { return clamp(r, least, ceiling); }
 
 // A measured value; a missing one borrows the mean of valid ones beside it, else of those two away, else 1/2.
 float sample_(ivec2 at) {
     ivec2 size = textureSize(raw, 0);
     float r = texelFetch(raw, at, 0).r;
-    if (r > SENTINEL) return unit(r);
+    if (r > SENTINEL) return held(r);
     for (int reach = 1; reach <= 2; reach++) {
         float total = 0.0, count = 0.0;
         for (int dy = -reach; dy <= reach; dy++)
@@ -33,7 +27,7 @@ float sample_(ivec2 at) {
                 ivec2 p = at + ivec2(dx, dy);
                 if (max(abs(dx), abs(dy)) != reach || any(lessThan(p, ivec2(0))) || any(greaterThanEqual(p, size))) continue;
                 float q = texelFetch(raw, p, 0).r;
-                if (q > SENTINEL) { total += unit(q); count += 1.0; }
+                if (q > SENTINEL) { total += held(q); count += 1.0; }
             }
         if (count > 0.0) return total / count;
     }
