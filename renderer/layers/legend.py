@@ -55,7 +55,7 @@ class Legend:
         if frame.scene.axes is None:
             return
         if not frame.scale.measured:
-            _nothing(frame, ink)
+            nothing(frame, ink)
         if not frame.view.layers.legend or panel.width <= 0:
             return
         bar = colorbar.width(frame)
@@ -117,7 +117,7 @@ def _flow(found: list[Entry], columns: int, height: float, room: float) -> list[
     return out
 
 
-def _nothing(frame: Frame, ink: Ink) -> None:
+def nothing(frame: Frame, ink: Ink) -> None:
     plot, u = frame.layout.plot, frame.unit
     what = "Every measured point diverged" if frame.scale.diverged else "Nothing is measured yet"
     ink.text(
@@ -150,20 +150,20 @@ def entries(frame: Frame) -> list[Entry]:
                 name = Fact(f"{count} {kind if count == 1 else plural}")
                 out.append(Entry(lambda ink, x, y, k=kind: glyph(ink, k, (x, y), u), name, 2))  # type: ignore[misc]
     if (contours := facts.contours(scene)) is not None:
-        out.append(Entry(_lines(frame), contours, 3))
+        out.append(Entry(isolines(frame), contours, 3))
     if view.layers.mesh or (view.layers.base and not frame.flat):
-        out.append(Entry(_mesh(frame), facts.grid(scene, frame.mesh_steps), 4))
+        out.append(Entry(mesh(frame), facts.grid(scene, frame.mesh_steps), 4))
     if scale.clip is not None:
         colour = frame.at(1.0) if view.clip_mode == "plateau" else frame.theme.paper
-        out.append(Entry(_swatch(frame, colour), facts.clipped(scene), 1))
+        out.append(Entry(swatch(frame, colour), facts.clipped(scene), 1))
     if scale.diverged:
-        out.append(Entry(_hatch(frame, True, frame.theme.diverged), facts.diverged(scene), 1))
+        out.append(Entry(hatch(frame, True, frame.theme.diverged), facts.diverged(scene), 1))
     if scale.missing:
-        out.append(Entry(_hatch(frame, False, frame.theme.hatch), facts.missing(scene), 1))
+        out.append(Entry(hatch(frame, False, frame.theme.hatch), facts.missing(scene), 1))
     if scale.below:
-        out.append(Entry(_blank, facts.below(scene), 1))
+        out.append(Entry(blank, facts.below(scene), 1))
     if (whole := facts.whole(scene)) is not None:
-        out.append(Entry(_blank, whole, 1))
+        out.append(Entry(blank, whole, 1))
     return out
 
 
@@ -182,11 +182,11 @@ def _path(frame: Frame) -> list[Entry]:
         return [Entry(ends[1][1], facts.path_on_a_point(scene))]
     out = []
     if len(path) > 1:
-        out.append(Entry(_blank, facts.path(scene), 1, None if off else facts.path_scale(path)[1:]))
+        out.append(Entry(blank, facts.path(scene), 1, None if off else facts.path_scale(path)[1:]))
     for (k, draw), word in list(zip(ends, ("Start", "End")))[: len(path)]:
         out.append(Entry(draw, facts.path_point(scene, k, word, bool(inside[k]))))
     outside = facts.outside(scene)
-    return [*out, Entry(_blank, outside, 1)] if outside is not None else out
+    return [*out, Entry(blank, outside, 1)] if outside is not None else out
 
 
 def on_a_point(frame: Frame) -> bool:
@@ -195,7 +195,7 @@ def on_a_point(frame: Frame) -> bool:
     return bool(np.linalg.norm(p - p[-1], axis=1).max() < 4 * frame.unit)
 
 
-def _blank(ink: Ink, x: float, y: float) -> None:
+def blank(ink: Ink, x: float, y: float) -> None:
     pass
 
 
@@ -215,7 +215,7 @@ def _ramp(frame: Frame, ink: Ink, x: float, y: float, room: float, ends: tuple[s
         ink.line((at[k], y), (at[k + 1], y), 5.4 * u, colours[k], colours[k + 1])
 
 
-def _lines(frame: Frame) -> Draw:
+def isolines(frame: Frame) -> Draw:
     """Isolines as they look: a thick one between two thin ones, or all of one width."""
     u, thick = frame.unit, frame.view.contours.width
     found = frame.scale.levels
@@ -232,7 +232,7 @@ def _lines(frame: Frame) -> Draw:
     return draw
 
 
-def _mesh(frame: Frame) -> Draw:
+def mesh(frame: Frame) -> Draw:
     u, colour = frame.unit, frame.theme.line
 
     def draw(ink: Ink, x: float, y: float) -> None:
@@ -252,7 +252,7 @@ def _dot(frame: Frame, colour: Colour) -> Draw:
     return draw
 
 
-def _swatch(frame: Frame, colour: Colour) -> Draw:
+def swatch(frame: Frame, colour: Colour) -> Draw:
     def draw(ink: Ink, x: float, y: float) -> None:
         r, u = 6, frame.unit
         box = (round(x - r * u), round(y - r * u), round(x + r * u), round(y + r * u))
@@ -262,7 +262,7 @@ def _swatch(frame: Frame, colour: Colour) -> Draw:
     return draw
 
 
-def _hatch(frame: Frame, crossed: bool, colour: Colour) -> Draw:
+def hatch(frame: Frame, crossed: bool, colour: Colour) -> Draw:
     def draw(ink: Ink, x: float, y: float) -> None:
         u = frame.unit
         box = (round(x - 7 * u), round(y - 7 * u), round(x + 7 * u), round(y + 7 * u))

@@ -1,0 +1,296 @@
+"""The lettering of a picture of several surfaces: names, headings, colour bar and legend, each thing said once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from renderer import comparing, facts, fonts, words
+from renderer.camera import Rect
+from renderer.colormaps import luminance
+from renderer.facts import Fact
+from renderer.frame import Frame
+from renderer.ink import Ink
+from renderer.layers import colorbar, critical, legend
+from renderer.layers.colorbar import ColorBar
+from renderer.layers.critical import glyph
+from renderer.layers.legend import Entry
+from renderer.theme import fade, hexa
+
+BAR = 16.0  # thickness of a bar, in units
+
+
+def names(whole: Frame, ink: Ink, said: comparing.Names) -> None:
+    """Title, the line under it, and the foot."""
+    u, theme, layout = whole.unit, whole.theme, whole.layout
+    widest = layout.right - layout.margin
+    if whole.view.layers.title:
+        x, y = layout.margin, layout.title[1]
+        size = 24 * u
+        while fonts.width(said.title, size, True) > widest and size > 16 * u:
+            size *= 0.95
+        ink.text(fonts.shortened(said.title, size, widest, True), x, y, size, theme.text, bold=True)
+        small = fonts.SUBTITLE * u
+        ink.text(fonts.shortened(said.subtitle, small, widest), x, y + 25 * u, small, theme.muted)
+    if whole.view.layers.provenance:
+        x, y = layout.margin, layout.provenance[1]
+        small = fonts.NOTE * u
+        lines = [fonts.shortened(line, small, widest) for line in said.foot]
+        if len(lines) == 2 and fonts.width("   ".join(said.foot), small) <= widest:
+            lines = ["   ".join(said.foot)]
+        for k, line in enumerate(reversed(lines)):
+            ink.text(line, x, y - 19 * k * u, small, theme.muted)
+
+
+def heading(frame: Frame, ink: Ink, cell: Rect, letter: str, name: str, note: str) -> None:
+    """Letter, name and note over a panel."""
+    if not frame.view.layers.title:
+        return
+    u, theme = frame.unit, frame.theme
+    x, y = cell.x0, cell.y0 + 15 * u
+    if frame.layout.flat:
+        x, y = max(frame.layout.plot.x0 - 1, cell.x0), frame.layout.plot.y0 - 35 * u
+    big, small, room = 17 * u, fonts.SMALL * u, cell.x1 - x
+    ink.text(letter, x, y, big, theme.text, bold=True)
+    step = 20 * u
+    ink.text(fonts.shortened(name, big, room - step, True), x + step, y, big, theme.text, bold=True)
+    ink.text(fonts.shortened(note, small, room - step), x + step, y + 20 * u, small, theme.muted)
+
+
+def key(whole: Frame, ink: Ink, found: Sequence[Frame], across: bool) -> None:
+    """Colour bar and legend of all panels."""
+    panel, u, layers = whole.layout.panel, whole.unit, whole.view.layers
+    if panel.width <= 0:
+        return
+    base = next((frame for frame in found if frame.scale.measured), None)
+    if base is None:
+        return
+    whole = replace(whole, scene=base.scene)
+    entries: list[Entry] = []
+    left, top = panel.x0, panel.y0
+    if layers.colorbar and whole.view.shared_scale:
+        heading, note = words.bar(whole.scene)
+        if whole.view.normalise:
+            note = words.normalised(whole.scale)
+        small = fonts.SMALL * u
+        room = 300 * u if across else panel.width
+        body = fonts.BODY * u
+        heading = fonts.shortened(heading, body, room, True)
+        ink.text(heading, left, top + 12 * u, body, whole.theme.text, bold=True)
+        ink.text(fonts.shortened(note, small, room), left, top + 31 * u, small, whole.theme.muted)
+        if across:
+            _bar(whole, ink, Rect(left, top + 46 * u, left + room, top + (46 + BAR) * u), 5)
+            left += room + 44 * u
+        else:
+            top += 56 * u
+            bottom = min(panel.y1 - 6 * u, top + 460 * u)
+            wide = _bar(whole, ink, Rect(left, top, left + BAR * u, bottom), 6)
+            left += BAR * u + wide + 20 * u
+    elif layers.colorbar:
+        heading, note = words.bar(whole.scene)
+        entries.append(Entry(legend.blank, Fact(heading, ("each panel has its own scale",))))
+    if layers.legend:
+        entries += _entries(whole, found)
+        legend.put(whole, ink, entries, left, top + 10 * u, panel.x1, panel.y1)
+
+
+def own_bar(frame: Frame, ink: Ink) -> None:
+    """The colour bar of one panel, at the right of its plot."""
+    u, plot = frame.unit, frame.layout.plot
+    x = plot.x1 + (16 if frame.layout.flat else 30) * u
+    inset = 0.0 if frame.layout.flat else 0.12 * plot.height
+    _bar(frame, ink, Rect(x, plot.y0 + inset, x + BAR * u, plot.y1 - inset), 5)
+
+
+def _bar(frame: Frame, ink: Ink, at: Rect, count: int) -> float:
+    """A bar of colours with its levels and numbers, upright or across; how far the numbers reach from it."""
+    u, theme, scale = frame.unit, frame.theme, frame.scale
+    upright = at.height > at.width
+    x0, y0, x1, y1 = (round(v) for v in (at.x0, at.y0, at.x1, at.y1))
+    length = max(y1 - y0 if upright else x1 - x0, 1)
+    w = max(1.0, round(0.75 * u))
+
+    def place(unit: float) -> float:
+        return y1 - unit * length if upright else x0 + unit * length
+
+    entries = np.round((np.arange(length) + 0.5) / length * 255).astype(int)
+    for a, b in _runs(entries):
+        r, g, blue = (float(v) for v in frame.table[entries[a]] / 255.0)
+        sides = (x0, y1 - b, x1, y1 - a) if upright else (x0 + a, y0, x0 + b, y1)
+        ink.rect(*sides, (r, g, blue, 1.0))
+    ink.frame(x0, y0, x1, y1, w, theme.line)
+    if frame.view.layers.contours and scale.levels and frame.view.layers.surface:
+        units = scale.unit(np.array([level.value for level in scale.levels]), scale.log_color)
+        for level, unit in zip(scale.levels, units):
+            under = frame.table[int(np.clip(round(float(unit) * 255), 0, 255))] / 255.0
+            tint = hexa("ffffff", 0.6) if luminance(under) < 0.16 else hexa("0b0e13", 0.55)
+            p, thin = round(place(float(unit))), max(1.0, round(0.6 * u))
+            mark: tuple[float, float, float, float] = (x0, p, x1, p + thin) if upright else (p, y0, p + thin, y1)
+            ink.rect(*mark, tint if level.major else fade(tint, 0.6))
+    size, reach, last = fonts.TICK * u, 0.0, -1e9
+    for unit, label in scale.ticks(count, scale.log_color, frame.view.normalise):
+        if not -0.001 <= unit <= 1.001:
+            continue
+        p, wide = round(place(unit)), fonts.width(label, size)
+        if upright:
+            ink.rect(x1 + w, p - w / 2, x1 + w + 4 * u, p + w / 2, theme.line)
+            if abs(p - last) > 16 * u:
+                ink.text(label, x1 + 9 * u, p, size, theme.text, anchor="middle")
+                reach, last = max(reach, 9 * u + wide), p
+        else:
+            ink.rect(p - w / 2, y1 + w, p + w / 2, y1 + w + 4 * u, theme.line)
+            if p - wide / 2 > last + 8 * u:
+                ink.text(label, p, y1 + 20 * u, size, theme.text, align=0.5)
+                reach, last = 24 * u, p + wide / 2
+    return reach
+
+
+def _runs(entries: NDArray[np.int_]) -> list[tuple[int, int]]:
+    """First and end of each run of equal entries."""
+    edges = [0, *(int(k) for k in np.flatnonzero(np.diff(entries)) + 1), len(entries)]
+    return list(itertools.pairwise(edges))
+
+
+def _each(found: Sequence[Frame], tell: Callable[[Frame], str | None]) -> tuple[str, ...]:
+    """What is to be told of each panel, after its letter; nothing of those without."""
+    told = [(comparing.LETTERS[k], tell(frame)) for k, frame in enumerate(found)]
+    return tuple(f"{letter}: {text}" for letter, text in told if text)
+
+
+def _said(fact: Fact | None) -> str | None:
+    """A fact's lines as one."""
+    return ", ".join(fact.lines) if fact is not None else None
+
+
+def _entries(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
+    """The legend of several panels: what each mark means, once, and what is told of each panel."""
+    view, u = whole.view, whole.unit
+    out = _paths(whole, found)
+    if view.layers.minimum and any(f.scale.lowest is not None and not f.scale.constant for f in found):
+        word = "Highest" if view.metric == "accuracy" else "Lowest"
+        on_paper = whole.on_paper
+        out.append(Entry(lambda ink, x, y: glyph(ink, "lowest", (x, y), u, on_paper), Fact(f"{word} value of each")))
+    if view.layers.critical:
+        for kind, plural in (("minimum", "Minima"), ("saddle", "Saddles"), ("maximum", "Maxima")):
+            counts = [int(np.count_nonzero(critical.interior(f.scene.critical)["kind"] == kind)) for f in found]
+            if any(counts):
+                lines = ", ".join(f"{comparing.LETTERS[k]}: {count}" for k, count in enumerate(counts))
+                out.append(
+                    Entry(lambda ink, x, y, k=kind: glyph(ink, k, (x, y), u), Fact(plural, (lines,)), 2)  # type: ignore[misc]
+                )
+    if view.layers.contours and whole.scale.levels:
+        shared = facts.contours(whole.scene) if view.shared_scale else None
+        each = _each(found, lambda f: _said(facts.contours(f.scene)))
+        out.append(Entry(legend.isolines(whole), shared or Fact("Contours", each), 3))
+    if view.layers.mesh or (view.layers.base and not whole.flat):
+        grids = [facts.grid(f.scene, f.mesh_steps) for f in found]
+        if len(set(grids)) > 1:
+            grids = [Fact(grids[0].heading, _each(found, lambda f: _said(facts.grid(f.scene, f.mesh_steps))))]
+        out.append(Entry(legend.mesh(whole), grids[0], 4))
+    out += _left_out(whole, found)
+    return out
+
+
+def _left_out(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
+    """What was clipped, diverged, is missing or has no logarithm, panel by panel."""
+    view, theme, out = whole.view, whole.theme, []
+
+    def each(tell: Callable[[Frame], str], count: Callable[[Frame], int]) -> tuple[str, ...]:
+        return _each(found, lambda f: tell(f) if count(f) else None)
+
+    clip = each(lambda f: f"{f.scale.clipped} of {f.scale.measured} points", lambda f: f.scale.clipped)
+    if clip:
+        colour = whole.at(1.0) if view.clip_mode == "plateau" else theme.paper
+        one = view.shared_scale and whole.scale.clip is not None
+        heading = facts.clipped(whole.scene).heading if one else "Clipped"
+        out.append(Entry(legend.swatch(whole, colour), Fact(heading, clip), 1))
+    diverged = each(lambda f: f"{f.scale.diverged} of {f.scene.n.size} points", lambda f: f.scale.diverged)
+    if diverged:
+        out.append(Entry(legend.hatch(whole, True, theme.diverged), Fact("Diverged", diverged), 1))
+    missing = each(lambda f: f"{f.scale.missing} of {f.scene.n.size} points", lambda f: f.scale.missing)
+    if missing:
+        out.append(Entry(legend.hatch(whole, False, theme.hatch), Fact("Not measured", missing), 1))
+    below = each(lambda f: f"{f.scale.below} points, drawn at {facts.value(f.scale.lo)}", lambda f: f.scale.below)
+    if below:
+        out.append(Entry(legend.blank, Fact("Zero or less: no logarithm", below), 1))
+    if not clip:
+        out.append(Entry(legend.blank, Fact("Nothing clipped"), 1))
+    return out
+
+
+def _paths(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
+    """The paths: what their colours count, from start to end, and which of them hardly lie in their plane."""
+    if not whole.view.layers.path:
+        return []
+    out = []
+    with_path = [(comparing.LETTERS[k], f) for k, f in enumerate(found) if len(f.scene.path)]
+    joined = [(letter, f) for letter, f in with_path if not f.scene.path_off_plane]
+    if joined:
+        scales = {facts.path_scale(f.scene.path) for _, f in joined}
+        what, *ends = next(iter(scales)) if len(scales) == 1 else ("way", "start", "end")
+        where = "" if len(joined) == len(found) else " in " + " and ".join(letter for letter, _ in joined)
+        heading = f"Path{where}, coloured by {what}" if what != "way" else f"Path{where}, from start to end"
+        ramp = replace(whole, path_table=joined[0][1].path_table)
+        out.append(Entry(_dots(ramp), Fact(heading), 0, (ends[0], ends[1])))
+    off = [
+        f"{letter}: {facts.share(facts.off_plane_share(f.scene.path))} of the way"
+        for letter, f in with_path
+        if f.scene.path_off_plane
+    ]
+    if off:
+        out.append(Entry(legend.blank, Fact("Path off its plane: pale, unjoined", tuple(off)), 1))
+    outside = _each(found, lambda f: _said(facts.outside(f.scene)))
+    if outside:
+        out.append(Entry(legend.blank, Fact("Path leaves the grid", outside), 1))
+    return out
+
+
+def _dots(frame: Frame) -> legend.Draw:
+    """Start and end of a path, one over the other."""
+    first, last = (tuple(float(v) for v in frame.path_table[k] / 255.0) for k in (0, -1))
+
+    def draw(ink: Ink, x: float, y: float) -> None:
+        u = frame.unit
+        for dx, rgb in ((-4, first), (4, last)):
+            ink.dot((x + dx * u, y), 6.2 * u, frame.theme.halo)
+            ink.dot((x + dx * u, y), 4.8 * u, (rgb[0], rgb[1], rgb[2], 1.0))
+
+    return draw
+
+
+def both(around: Frame, ink: Ink, first: Frame, second: Frame, said: comparing.Names, lines: bool) -> None:
+    """Bar and legend of an overlay: which surface is which, and what can be compared."""
+    panel, u, theme = around.layout.panel, around.unit, around.theme
+    if panel.width <= 0:
+        return
+    bar = ColorBar()
+    shown = replace(around, scene=first.scene)
+    if around.view.layers.colorbar:
+        bar.overlay(shown, ink)
+    if not around.view.layers.legend:
+        return
+    drawn = "colours" if first.view.layers.surface else "coloured lines"
+
+    def swatch(ink: Ink, x: float, y: float) -> None:
+        stops = first.table[np.linspace(40, 255, 4).astype(int)] / 255.0
+        for k, (r, g, b) in enumerate(stops):
+            left = x + (4 * k - 8) * u
+            ink.rect(left, y - 6 * u, left + 4 * u, y + 6 * u, (float(r), float(g), float(b), 1.0))
+
+    entries = [
+        Entry(swatch, Fact(f"a: {said.panels[0]}", (f"in {drawn}; {said.notes[0]}",))),
+        Entry(
+            legend.isolines(second) if lines else legend.mesh(replace(second, theme=replace(theme, line=theme.text))),
+            Fact(f"b: {said.panels[1]}", (f"in lines of one colour; {said.notes[1]}",)),
+        ),
+        Entry(legend.blank, comparing.overlay([first.scene, second.scene])),
+        *_paths(shown, [first, second]),
+        *_left_out(shown, [first, second]),
+    ]
+    x0 = panel.x0 + colorbar.width(shown)
+    y0 = panel.y0 + max(colorbar.head(shown), 4 * u) + 8 * u
+    legend.put(shown, ink, entries, x0, y0, panel.x1, panel.y1)
