@@ -95,6 +95,7 @@ class Door:
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._deliver: Deliver = lambda *_: None
+        self._left: Callable[[bytes], None] = lambda _: None
         for option, value in (
             (zmq.ROUTER_MANDATORY, 1), (zmq.SNDHWM, OUT_HWM), (zmq.LINGER, 300), (zmq.MAXMSGSIZE, codec.MAX_FRAME),
             (zmq.HANDSHAKE_IVL, 2000), (zmq.HEARTBEAT_IVL, 2000), (zmq.HEARTBEAT_TIMEOUT, 6000),
@@ -141,9 +142,10 @@ class Door:
         self._socket.setsockopt(zmq.CURVE_SECRETKEY, ours.secret or b"")
         self._socket.setsockopt(zmq.ZAP_DOMAIN, b"thalweg")
 
-    def start(self, deliver: Deliver) -> None:
-        """Let requests in. `deliver(peer, request, arrays)` is called in the door's thread and must not wait."""
-        self._deliver = deliver
+    def start(self, deliver: Deliver, left: Callable[[bytes], None] = lambda _: None) -> None:
+        """Let requests in. `deliver(peer, request, arrays)`, and `left(peer)` where one is found to be gone, are called
+        in the door's thread and must not wait."""
+        self._deliver, self._left = deliver, left
         self._thread = threading.Thread(target=self._run, name="door", daemon=True)
         self._thread.start()
 
@@ -185,8 +187,12 @@ class Door:
                 self._requests()
             while self._out:
                 peer, frames = self._out.popleft()
-                with suppress(zmq.ZMQError):
+                try:
                     self._socket.send_multipart([peer, *frames], zmq.NOBLOCK)
+                except zmq.Again:
+                    pass  # it does not read: its loss alone
+                except zmq.ZMQError:
+                    self._left(peer)
             if self._stopping:
                 return
 

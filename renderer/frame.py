@@ -171,7 +171,7 @@ def sides(scene: Scene) -> tuple[float, float]:
     return camera.half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
 
 
-def make(scene: Scene, width: int, height: int, scale: float) -> Frame:
+def make(scene: Scene, width: float, height: float, scale: float) -> Frame:
     """The frame of a scene for a picture of width x height at `scale`."""
     layout = compute(scene.view, width, height, scale, sides(scene))
     return placed(scene, layout, scene.view.camera if layout.flat else automatic([scene]))

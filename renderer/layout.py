@@ -58,7 +58,7 @@ def is_flat(view: View) -> bool:
     )
 
 
-def compute(view: View, width: int, height: int, scale: float, sides: tuple[float, float]) -> Layout:
+def compute(view: View, width: float, height: float, scale: float, sides: tuple[float, float]) -> Layout:
     """The layout of a picture of width x height at `scale`; `sides` are half the world sides of the grid."""
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     unit = scale * min(max(min(width / 1280, height / 800), 0.7), 2.5)

@@ -123,15 +123,16 @@ Heard = Told | Whole | Gone | Linked | Followed
 class Link:
     """Make one, `start` it, say what to `follow`; `stop` says good-bye. All of it from the thread that draws."""
 
-    def __init__(self, window: str, source: Source, endpoint: str) -> None:
-        """`endpoint`: of the window's command socket, as the daemon's other clients reach it ("": not at all)."""
+    def __init__(self, window: str, source: Source, endpoint: str, surfaces: Sequence[str] = ()) -> None:
+        """`endpoint`: of the window's command socket, as the daemon's other clients reach it ("": not at all).
+        `surfaces` are followed from the beginning, as soon as there is a daemon."""
         self.window, self.source, self.endpoint = window, source, endpoint
         self.heard = 0  # things handed over; the picture counts up `taken`
         self.taken = 0
         self._title = ""
         self._wishes: deque[tuple[tuple[str, ...], object]] = deque()
         self._subscriptions: dict[str, Subscription] = {}
-        self._wanted: tuple[str, ...] = ()
+        self._wanted = tuple(surfaces)
         self._gone: set[str] = set()
         self._fetch: dict[str, float] = {}  # surface -> when
         self._announced: tuple[str | None, str] | None = None  # boot, title

@@ -45,7 +45,7 @@ class Place:
     elevation: float = cameras.ELEVATIONS[0]
 
     @classmethod
-    def of(cls, frame: Frame, width: int, height: int, scale: float) -> Place:
+    def of(cls, frame: Frame, width: float, height: float, scale: float) -> Place:
         """That of the frame last drawn, for a picture of width x height at `scale`."""
         azimuth, elevation = frame.camera.azimuth, frame.camera.elevation
         return cls(

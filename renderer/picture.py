@@ -58,8 +58,8 @@ class Renderer:
     def draw(
         self,
         scene: Scene,
-        width: int = 1280,
-        height: int = 800,
+        width: float = 1280,
+        height: float = 800,
         scale: float = 1.0,
         *,
         dirty: Dirty = EVERYTHING,

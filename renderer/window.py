@@ -1,0 +1,384 @@
+"""`python -m renderer.window`: a window that shows surfaces while they are measured, and does what it is told.
+
+Three threads: the link follows the daemon, the door takes commands, and this one, the only one that touches GL, sleeps
+until one of them or the person wakes it, and draws when something changed: quickly while things move, in full quality
+when they are still. Prints one JSON line when it is ready; exits 0 when it is closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from protocol.errors import InputError
+from protocol.exchange import new_id
+from protocol.files import Surface
+from protocol.view import PRESETS, View, override, preset
+from renderer import controls, note
+from renderer.desk import Desk
+from renderer.door import Door
+from renderer.frame import Frame
+from renderer.headless import read_png_view
+from renderer.ink import Ink
+from renderer.link import Followed, Heard, Link, Linked, Source
+from renderer.screen import Dark, Screen, opened
+from renderer.stage import Stage
+from renderer.studio import Studio
+
+FPS = 60.0
+SETTLED_S = 0.2  # without a change: the picture is drawn in full quality
+IDLE_S = 0.5  # between looks at the clock when nothing happens
+BUDGET_S = 0.010  # of messages between two frames
+SAID_S = 1.6  # how long a word about a key stays
+DONE, BROKEN, WRONG = 0, 1, 2
+VERSION = "0.1.0"
+
+
+class Window:
+    """One window: its stage, its screen, and who speaks to it."""
+
+    def __init__(
+        self,
+        id: str,
+        screen: Screen | Dark,
+        stage: Stage,
+        door: Door,
+        link: Link | None,
+        *,
+        pictures: Path | None = None,
+        fps: float = FPS,
+        trace: Path | None = None,
+    ) -> None:
+        self.id, self.screen, self.stage, self.door, self.link = id, screen, stage, door, link
+        self.studio = Studio(stage, screen.context())
+        self.desk = Desk(self, stage, self.studio, door, link, pictures)
+        self._screen_buffer = self.studio.renderer.ctx.detect_framebuffer(0) if screen.person else None
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._fps = fps
+        self._closing = False
+        self._changed_at = 0.0
+        self._seen = -1  # revision of the stage that was looked at
+        self._drawn: tuple[object, ...] = ()
+        self._still = False
+        self._next_frame = 0.0
+        self._frame: Frame | None = None
+        self._hand = controls.State()
+        self._said, self._said_until = "", 0.0
+        self._trace = None if trace is None else open(trace, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - close
+        screen.on_draw = self._draw_now
+
+    # ------------------------------------------------------------ what the desk asks
+
+    @property
+    def person(self) -> bool:
+        return self.screen.person
+
+    @property
+    def live(self) -> bool:
+        return self.stage.link == "live"
+
+    def size(self) -> tuple[tuple[int, int], float]:
+        """(width, height) in device pixels, at least one, and device pixels a unit."""
+        w, h = self.screen.size
+        return (max(w, 1), max(h, 1)), self.screen.scale
+
+    def post(self, do: Callable[[], None]) -> None:
+        """From any thread: do this in the window's own."""
+        self._inbox.append(do)
+        self.screen.wake()
+
+    def close(self) -> None:
+        """End the loop after this turn."""
+        self._closing = True
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until it is closed."""
+        self.door.start(
+            lambda peer, request, arrays: self.post(lambda: self.desk.do(peer, request, arrays)),
+            lambda peer: self.post(lambda: self.desk.gone(peer)),
+        )
+        if self.link is not None:
+            self.link.start(self._heard)
+        self._draw_now()
+        ready()
+        while not (self._closing or self.screen.closing):
+            self.screen.wait(self._wait_s())
+            self._take()
+            self._act()
+            self._draw()
+
+    def _heard(self, heard: Heard) -> None:
+        """In the link's thread."""
+        self.post(lambda: self._hear(heard))
+
+    def _hear(self, heard: Heard) -> None:
+        assert self.link is not None
+        self.link.taken += 1
+        if isinstance(heard, Followed):
+            self.desk.followed(heard)
+        else:
+            self.stage.hear(heard)
+            if not isinstance(heard, Linked):
+                self.link.retitle(self.stage.title)
+
+    def _take(self) -> None:
+        """What came from the other threads, for at most so long that the picture keeps moving."""
+        until = time.monotonic() + BUDGET_S
+        while self._inbox and not self._closing:
+            self._inbox.popleft()()
+            if time.monotonic() > until:
+                break
+
+    def _act(self) -> None:
+        """What the hand did."""
+        while self.screen.events:
+            event = self.screen.events.popleft()
+            out = controls.step(self._hand, event, self.stage.view, self.desk.place())
+            self._hand = out.state
+            self.stage.look(out.view)
+            if out.note:
+                self._say(out.note)
+            for action in out.actions:
+                self._do(action)
+
+    def _do(self, action: controls.Action) -> None:
+        match action:
+            case "close":
+                self.close()
+            case "screenshot":
+                with suppress(InputError):
+                    self.desk.shoot(
+                        self.stage.view,
+                        *self.size(),
+                        self.stage.title.replace("/", "-")[:80],
+                        lambda shot, _: self._say(f"Saved as {shot.saved}"),
+                        lambda e: self._say(e.msg),
+                    )
+
+    def _say(self, text: str) -> None:
+        self._said, self._said_until = text, time.monotonic() + SAID_S
+
+    # ------------------------------------------------------------ drawing
+
+    def _wanted(self, now: float) -> tuple[object, ...]:
+        """All that the window's picture depends on."""
+        said = self._said if now < self._said_until else self.stage.note
+        return (self.stage.revision, self.size(), said, self._hand)
+
+    def _wait_s(self) -> float:
+        """How long nothing will be due."""
+        now = time.monotonic()
+        if self._inbox or self.screen.events:
+            return 0.0
+        waits = [IDLE_S]
+        settled_in = self._changed_at + SETTLED_S - now
+        if self.stage.revision != self._seen:
+            return 0.0
+        if self.screen.person:
+            if self._wanted(now) != self._drawn:
+                waits.append(self._next_frame - now)
+            elif not self._still:
+                waits.append(settled_in)
+            if now < self._said_until:
+                waits.append(self._said_until - now)
+        due = self.desk.wait_s(now, settled_in <= 0)
+        if due is not None:
+            waits.append(due)
+        if len(self.desk.streams) and settled_in > 0:
+            waits.append(settled_in)
+        return max(0.0, min(waits))
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if self.stage.revision != self._seen:
+            self._seen, self._changed_at = self.stage.revision, now
+        settled = now - self._changed_at >= SETTLED_S
+        if self.screen.person and min(self.screen.size) > 0:
+            if self._wanted(now) != self._drawn:
+                if now >= self._next_frame:
+                    self._paint(still=False)
+            elif settled and not self._still:
+                self._paint(still=True)
+        self.desk.tell_watchers(now)
+        self.desk.send_frames(now, settled)
+
+    def _draw_now(self) -> None:
+        """For callbacks in which the system waits for a picture: a resize, an uncovered window."""
+        if self.screen.person and min(self.screen.size) > 0:
+            self._paint(still=False)
+
+    def _paint(self, still: bool) -> None:
+        began = time.monotonic()
+        wanted = self._wanted(began)
+        (size, scale), said = self.size(), str(wanted[2])
+
+        def letter(ink: Ink) -> None:
+            if self._frame is not None:
+                note.draw(ink, said, self._frame)
+
+        self._frame = self.studio.frame(size, scale)
+        self._frame = self.studio.draw(size, scale, still=still, letter=letter)
+        assert self._screen_buffer is not None
+        self.studio.show(self._screen_buffer)
+        self.screen.swap()
+        self.screen.entitle(f"{self.stage.title} - thalweg")
+        ended = time.monotonic()
+        self._drawn, self._still = wanted, still
+        self._next_frame = max(began + 1.0 / self._fps, ended)
+        if self._trace is not None:
+            line = {"at": ended, "ms": 1000 * (ended - began), "rows": self.stage.rows[0], "still": still}
+            self._trace.write(msgspec.json.encode(line).decode() + "\n")
+
+    def end(self) -> None:
+        """Say good-bye to the daemon and close everything."""
+        if self.link is not None:
+            self.link.stop()
+        self.desk.close()
+        self.door.stop()
+        self.studio.release()
+        self.screen.close()
+        if self._trace is not None:
+            self._trace.close()
+
+
+# ---------------------------------------------------------------- the process
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the process takes."""
+    p = argparse.ArgumentParser(prog="renderer.window", description=__doc__.split("\n\n")[0])
+    p.add_argument("files", nargs="*", help="surfaces to show: files (.npz)")
+    p.add_argument("--surface", action="append", default=[], metavar="ID", help="a surface of the daemon")
+    p.add_argument("--from", dest="picture", metavar="PNG", help="the view, and the surface, of a picture made here")
+    p.add_argument("--window", default=None, metavar="ID", help="the window's id (default: a new one)")
+    p.add_argument("--cmd", default=None, metavar="ENDPOINT", help="where to take commands (default: a new ipc socket)")
+    p.add_argument("--workspace", default=None, help="the workspace whose daemon to follow")
+    p.add_argument("--daemon", nargs=2, default=None, metavar=("CMD", "EVT"), help="or the daemon's endpoints")
+    p.add_argument("--server-key", default=None, help="the daemon's public key, where it listens on TCP")
+    p.add_argument("--key", default=None, help="the client's key file for it")
+    p.add_argument("--keys", default=None, help="a workspace whose clients' keys are let in, for --cmd on TCP")
+    p.add_argument("--announce", default=None, metavar="ENDPOINT", help="what the daemon is told; 'no': nothing")
+    p.add_argument("--headless", action="store_true", help="no window on a display")
+    p.add_argument("--size", default="1280x800", metavar="WxH")
+    p.add_argument("--scale", type=float, default=None, help="device pixels a unit (default: the display's)")
+    p.add_argument("--preset", default=None, choices=list(PRESETS))
+    p.add_argument("--view", action="append", default=[], metavar="NAME=VALUE")
+    p.add_argument("--pictures", default=None, metavar="DIR", help="where pictures are saved")
+    p.add_argument("--fps", type=float, default=FPS, help="most pictures a second")
+    p.add_argument("--title", default=None)
+    p.add_argument("--trace", default=None, metavar="FILE", help="write a line of JSON for each picture drawn")
+    return p
+
+
+def _view(args: argparse.Namespace) -> tuple[View, str | None]:
+    """The view to begin with, and the surface that a picture names."""
+    view, surface = preset(args.preset or "contours-3d"), None
+    if args.picture is not None:
+        view, meta = read_png_view(args.picture)
+        surface = meta.id or None
+        if args.preset is not None:
+            view = preset(args.preset)
+    changes = {}
+    for text in args.view:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise InputError(f"--view: expected NAME=VALUE, as height=0.5; got '{text}'")
+        changes[name] = value
+    if args.title is not None:
+        changes["title"] = args.title
+    return override(view, changes), surface
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
+    if not found or not all(1 <= int(side) <= 16384 for side in found.groups()):
+        raise InputError(f"--size: expected WIDTHxHEIGHT, as 1280x800; got '{text}'")
+    return int(found[1]), int(found[2])
+
+
+def _pictures(typed: str | None) -> Path:
+    if typed is not None:
+        return Path(typed).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_pictures_path()) / "thalweg"
+
+
+def start(args: argparse.Namespace) -> Window:
+    """Everything that is asked for, checked, then made. Raises InputError with nothing left behind."""
+    view, named = _view(args)
+    size = _size(args.size)
+    if args.scale is not None and not 0.25 <= args.scale <= 8:
+        raise InputError(f"--scale: expected a number from 0.25 to 8, got {args.scale:g}")
+    if not 1 <= args.fps <= 1000:
+        raise InputError(f"--fps: expected a number from 1 to 1000, got {args.fps:g}")
+    files = {str(Path(f).expanduser().absolute()): Surface.load(f) for f in args.files}
+    id = args.window or new_id()
+    surfaces = tuple(dict.fromkeys([*args.surface, *([named] if named and not args.surface and not files else [])]))
+    source = Source(args.workspace, tuple(args.daemon or ()), args.key, args.server_key)
+    if surfaces and not (source.workspace or source.endpoints):
+        raise InputError("--surface: expected --workspace or --daemon beside it: a surface is the daemon's")
+    stage = Stage(view)
+    stage.put((*files, *surfaces), files)
+    screen: Screen | Dark | None = None
+    if not args.headless:
+        screen = opened(size, f"{stage.title} - thalweg", args.scale)
+    screen = screen or Dark(size, args.scale or 1.0)
+    door = Door(id, args.cmd, args.keys, VERSION)
+    try:
+        link = None
+        if source.workspace or source.endpoints:
+            told = "" if args.announce == "no" else args.announce or door.endpoint
+            link = Link(id, source, told, surfaces)
+            link.retitle(stage.title)
+        trace = None if args.trace is None else Path(args.trace)
+        return Window(id, screen, stage, door, link, pictures=_pictures(args.pictures), fps=args.fps, trace=trace)
+    except BaseException:
+        door.stop()
+        raise
+
+
+def main() -> None:
+    """Entry point of `python -m renderer.window`."""
+    args = parser().parse_args()
+    try:
+        window = start(args)
+    except InputError as e:
+        print(f"thalweg: {e}", file=sys.stderr)
+        sys.exit(BROKEN if e.code in ("unavailable", "internal") else WRONG)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: window.close())
+
+    def ready() -> None:
+        line = {
+            "t": "ready",
+            "window": window.id,
+            "endpoint": window.door.endpoint,
+            "screen": window.person,
+            "pid": os.getpid(),
+            "renderer": window.studio.renderer.name,
+        }
+        with suppress(OSError):  # nobody listens
+            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+            sys.stdout.flush()
+
+    try:
+        window.run(ready)
+    finally:
+        window.end()
+
+
+if __name__ == "__main__":
+    main()
