@@ -22,6 +22,7 @@ KEYS is the one table of keys: it drives `step`, the help that the window draws,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
@@ -194,7 +195,7 @@ Group = Literal["Camera", "Picture", "Layers", "Window"]
 @dataclass(frozen=True)
 class Key:
     """One entry of the table: the keys that do the same, the first one the one to tell; an id; what it does in words;
-    and a change of the view or an action of the window."""
+    and a change of the view or an action of the window. Neighbours with one `line` share a line of the help."""
 
     keys: tuple[str, ...]
     id: str
@@ -202,6 +203,7 @@ class Key:
     words: str
     change: Change | None = None
     action: Action | None = None
+    line: str = ""
 
 
 def _toggle(layer: str) -> Change:
@@ -303,41 +305,49 @@ def _next(field: str, options: tuple[Any, ...]) -> Change:
     return change
 
 
+_TURN, _GO, _ZOOM, _MODE = "turn; in 2D move", "move", "further, closer", "flat (2D), raised (3D)"
+_KIND, _HEIGHT, _COLOURS, _COUNT = (
+    "next, previous kind of picture",
+    "lower, higher",
+    "next, previous colours",
+    "fewer, more contours",
+)
+
 KEYS: Final[tuple[Key, ...]] = (
-    Key(("r", "home"), "camera.fit", "Camera", "fit into the window, from the automatic side", _to("fit")),
+    Key(("r", "home"), "camera.fit", "Camera", "fit into the window, from the automatic side", _to("fit"), line="fit"),
     Key(("t",), "camera.top", "Camera", "from the top", _to("top")),
-    Key(("f",), "camera.front", "Camera", "from the front: α to the right", _to("front")),
-    Key(("x",), "camera.side", "Camera", "from the side: β to the right", _to("side")),
+    Key(("f",), "camera.front", "Camera", "from the front", _to("front")),
+    Key(("x",), "camera.side", "Camera", "from the side", _to("side")),
     Key(("i",), "camera.iso", "Camera", "from a corner", _to("iso")),
     Key(("o",), "camera.projection", "Camera", "perspective or parallel", _projection),
-    Key(("left",), "camera.left", "Camera", "turn left; in 2D go left", _turn(-1, 0)),
-    Key(("right",), "camera.right", "Camera", "turn right; in 2D go right", _turn(1, 0)),
-    Key(("up",), "camera.up", "Camera", "turn up; in 2D go up", _turn(0, 1)),
-    Key(("down",), "camera.down", "Camera", "turn down; in 2D go down", _turn(0, -1)),
-    Key(("shift+left",), "pan.left", "Camera", "go left", _turn(-1, 0, True)),
-    Key(("shift+right",), "pan.right", "Camera", "go right", _turn(1, 0, True)),
-    Key(("shift+up",), "pan.up", "Camera", "go up", _turn(0, 1, True)),
-    Key(("shift+down",), "pan.down", "Camera", "go down", _turn(0, -1, True)),
-    Key(("=", "+", "shift+="), "zoom.in", "Camera", "closer", _zoom(GROW)),
-    Key(("-",), "zoom.out", "Camera", "further away", _zoom(1 / GROW)),
+    Key(("left",), "camera.left", "Camera", "turn left; in 2D go left", _turn(-1, 0), line=_TURN),
+    Key(("right",), "camera.right", "Camera", "turn right; in 2D go right", _turn(1, 0), line=_TURN),
+    Key(("up",), "camera.up", "Camera", "turn up; in 2D go up", _turn(0, 1), line=_TURN),
+    Key(("down",), "camera.down", "Camera", "turn down; in 2D go down", _turn(0, -1), line=_TURN),
+    Key(("shift+left",), "pan.left", "Camera", "go left", _turn(-1, 0, True), line=_GO),
+    Key(("shift+right",), "pan.right", "Camera", "go right", _turn(1, 0, True), line=_GO),
+    Key(("shift+up",), "pan.up", "Camera", "go up", _turn(0, 1, True), line=_GO),
+    Key(("shift+down",), "pan.down", "Camera", "go down", _turn(0, -1, True), line=_GO),
+    Key(("-",), "zoom.out", "Camera", "further away", _zoom(1 / GROW), line=_ZOOM),
+    Key(("=", "+", "shift+="), "zoom.in", "Camera", "closer", _zoom(GROW), line=_ZOOM),
     Key(("space",), "turntable", "Camera", "turn on its own, or stop", action="turntable"),
-    Key(("2",), "mode.2d", "Picture", "2D: flat", _mode("2d")),
-    Key(("3",), "mode.3d", "Picture", "3D: raised", _mode("3d")),
-    Key(("tab",), "preset.next", "Picture", "next kind of picture", _kind(1)),
-    Key(("shift+tab",), "preset.previous", "Picture", "previous kind of picture", _kind(-1)),
-    Key(("]",), "height.more", "Picture", "raise higher", _height(GROW)),
-    Key(("[",), "height.less", "Picture", "raise less", _height(1 / GROW)),
+    Key(("2",), "mode.2d", "Picture", "flat", _mode("2d"), line=_MODE),
+    Key(("3",), "mode.3d", "Picture", "raised", _mode("3d"), line=_MODE),
+    Key(("tab",), "preset.next", "Picture", "next kind of picture", _kind(1), line=_KIND),
+    Key(("shift+tab",), "preset.previous", "Picture", "previous kind of picture", _kind(-1), line=_KIND),
+    Key(("[",), "height.less", "Picture", "raise less", _height(1 / GROW), line=_HEIGHT),
+    Key(("]",), "height.more", "Picture", "raise higher", _height(GROW), line=_HEIGHT),
     Key(("l",), "log", "Picture", "logarithmic: automatic, on, off", _logarithmic),
     Key(("n",), "normalise", "Picture", "scales from 0 to 1", _next("normalise", (False, True))),
     Key(("a",), "metric", "Picture", "loss, accuracy, standard error", _next("metric", get_args(Metric))),
-    Key(("g",), "colormap.next", "Picture", "next colours", _colours(1)),
-    Key(("shift+g",), "colormap.previous", "Picture", "previous colours", _colours(-1)),
+    Key(("g",), "colormap.next", "Picture", "next colours", _colours(1), line=_COLOURS),
+    Key(("shift+g",), "colormap.previous", "Picture", "previous colours", _colours(-1), line=_COLOURS),
     Key(("u",), "smoothing", "Picture", "tiles, linear or smooth", _next("smoothing", get_args(Smoothing))),
     Key(("d",), "theme", "Picture", "dark or light", _next("theme", ("light", "dark"))),
     Key(("w",), "layers.surface", "Layers", "filled surface", _toggle("surface")),
     Key(("c",), "layers.contours", "Layers", "contours", _toggle("contours")),
-    Key((".",), "contours.more", "Layers", "more contours", _count(4)),
-    Key((",",), "contours.fewer", "Layers", "fewer contours", _count(-4)),
+    Key((",",), "contours.fewer", "Layers", "fewer contours", _count(-4), line=_COUNT),
+    Key((".",), "contours.more", "Layers", "more contours", _count(4), line=_COUNT),
     Key(("shift+c",), "contours.labels", "Layers", "values on the contours", _labels),
     Key(("m",), "layers.mesh", "Layers", "mesh of the measured points", _toggle("mesh")),
     Key(("b",), "layers.base", "Layers", "flat base", _toggle("base")),
@@ -346,7 +356,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(("s",), "screenshot", "Window", "save a picture", action="screenshot"),
     Key(("v",), "record", "Window", "record a video, or stop", action="record"),
     Key(("h", "f1", "?", "shift+/"), "help", "Window", "these keys", action="help"),
-    Key(("escape",), "escape", "Window", "leave this, stop turning", action="escape"),
+    Key(("escape",), "escape", "Window", "leave this; stop turning", action="escape"),
     Key(("q", "ctrl+w"), "close", "Window", "close the window", action="close"),
 )
 """Every key. With ctrl, alt or super held, only keys that say so."""
@@ -357,6 +367,18 @@ MOUSE: Final[tuple[tuple[str, str], ...]] = (
     ("wheel", "zoom to the pointer"),
     ("double click", "turn around that point"),
 )
+
+GROUPS: Final[tuple[Group, ...]] = get_args(Group)
+
+
+def lines() -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    """The help: for each group its lines, each the keys (the first spelling of each) and what they do."""
+    out: dict[str, list[tuple[tuple[str, ...], str]]] = {group: [] for group in GROUPS}
+    for group, keys in itertools.groupby(KEYS, lambda key: (key.group, key.line or key.id)):
+        found = list(keys)
+        out[group[0]].append((tuple(key.keys[0] for key in found), found[0].line or found[0].words))
+    return out
+
 
 BY_KEY: Final[dict[str, Key]] = {name: key for key in KEYS for name in key.keys}
 

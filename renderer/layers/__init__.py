@@ -2,6 +2,8 @@
 
 A layer has `scene(frame)` for what stands in the landscape (drawn once a jittered pass, with depth) and
 `overlay(frame, ink)` for what lies on the picture (collected once, drawn last at whole device pixels).
+
+probe.py, notes.py and help.py are not in the list: they lie over the window and not in the picture (../hud.py).
 """
 
 from __future__ import annotations
