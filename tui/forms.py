@@ -384,7 +384,9 @@ class TrainForm(Form):
 
     def fields(self) -> list[Field]:
         made = {f.path.removeprefix("recipe."): f for f in of_struct(Recipe, "recipe.", HELP[Recipe])}
-        made["model"] = made["model"].but(kind="choice", choices=self.names("models"))
+        made["model"] = made["model"].but(
+            kind="choice", choices=self.names("models"), help="Network to train. A letter opens the list."
+        )
         made["dataset"] = made["dataset"].but(kind="choice", choices=self.datasets())
         made["image_size"] = made["image_size"].but(empty="the data's own")
         made["checkpoint_every"] = made["checkpoint_every"].but(empty="after each epoch")

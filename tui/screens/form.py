@@ -1,0 +1,291 @@
+"""A form on the screen: a thin skin over forms.Form. It asks for an estimate while a person pauses, submits, and shows
+what is refused at the field that is meant. Its result are the jobs, or None where it was left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Button, Static
+
+from protocol.errors import InputError
+from protocol.requests import EstimateReply, JobInfo, Submitted
+from tui import progress
+from tui.forms import Form, ImportForm
+from tui.widgets.controls import Changed, Row, TooLong
+
+PAUSE_S = 0.6  # without a change, before an estimate is asked
+LONG_S = 120.0  # a worker may have to start, and to time the first steps
+
+
+class Daemon(Protocol):
+    """What a form needs of a client (protocol.async_client.AsyncClient)."""
+
+    async def request(self, request: Any, *, timeout_s: float = ...) -> Any: ...
+    async def submit(self, *jobs: Any) -> tuple[JobInfo, ...]: ...
+    async def upload(self, file: Any) -> str: ...
+
+
+class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
+    """A form; `client` None: there is no connection, it can be filled in and copied."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f5,ctrl+enter", "submit", "Submit", key_display="F5", priority=True),
+        Binding("f6", "copy", "Copy as command", key_display="F6"),
+        Binding("escape", "leave", "Leave"),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
+    DEFAULT_CSS = """
+    FormScreen { align: center middle; }
+    FormScreen > Vertical {
+        width: 104; max-width: 100%; height: 100%; max-height: 44; background: $surface; border: round $primary;
+        padding: 0 1;
+    }
+    FormScreen VerticalScroll { height: 1fr; }
+    FormScreen #about { height: 3; color: $text-muted; border-top: solid $primary 40%; }
+    FormScreen #estimate { height: 1; }
+    FormScreen #estimate.-wrong { color: $text-error; }
+    FormScreen #refused { height: auto; color: $text-error; display: none; }
+    FormScreen #buttons { height: 1; }
+    FormScreen #buttons Button { margin-right: 2; }
+    """
+
+    def __init__(self, form: Form, client: Daemon | None) -> None:
+        super().__init__()
+        self.form, self.client = form, client
+        self.rows: dict[str, Row] = {}
+        self._timer: Timer | None = None
+        self._busy = False
+        self._asked: tuple[Submitted, ...] | None = None  # what was sent, for sending the same again
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = self.form.title
+            with VerticalScroll(can_focus=False):
+                yield from self._made()
+            yield Static(id="about", markup=False)
+            yield Static(id="refused", markup=False)
+            yield Static("", id="estimate", markup=False)
+            with Horizontal(id="buttons"):
+                yield Button("F5 submit", id="submit", compact=True, variant="primary")
+                yield Button("F6 copy as command", id="copy", compact=True)
+                yield Button("Esc leave", id="leave", compact=True)
+
+    def _made(self) -> list[Row]:
+        made, group = [], None
+        for asked in self.form.fields():
+            heading = asked.group if asked.group != group else ""
+            group = asked.group
+            made.append(Row(asked, self.form.shown(asked), heading))
+            self.rows[asked.path] = made[-1]
+        return made
+
+    def on_mount(self) -> None:
+        self._fit()
+        first = next(iter(self.rows.values()), None)
+        if first is not None:
+            first.control.focus()
+        self.call_after_refresh(self._changed)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Hints go where there is no room for them."""
+        self.set_class(self.app.size.width < 70, "-narrow")
+        for row in self.rows.values():
+            row.set_class(self.app.size.width < 70, "-tight")
+
+    # ------------------------------------------------------------ typing
+
+    async def on_changed(self, event: Changed) -> None:
+        event.stop()
+        self.form.set(event.path, event.raw)
+        self._asked = None
+        await self.sync()
+        self._changed()
+
+    def on_too_long(self, event: TooLong) -> None:
+        event.stop()
+        if row := self.rows.get(event.path):
+            row.say(f"expected at most 4,096 characters, got {event.length:,}: nothing was pasted")
+
+    async def sync(self) -> None:
+        """Bring rows and controls in line with the form, which may ask for other fields now."""
+        asked = self.form.fields()
+        paths = [f.path for f in asked]
+        for path in [p for p in self.rows if p not in paths]:
+            await self.rows.pop(path).remove()
+        before: Row | None = None
+        group = None
+        kept: dict[str, Row] = {}
+        holder = self.query_one(VerticalScroll)
+        for field in asked:
+            heading = field.group if field.group != group else ""
+            group = field.group
+            row = self.rows.get(field.path)
+            if row is not None and (row.heading != heading or row.asked.kind != field.kind):
+                await row.remove()
+                row = None
+            if row is None:
+                row = Row(field, self.form.shown(field), heading)
+                await (holder.mount(row, after=before) if before else holder.mount(row, before=0))
+            elif not (row.control.has_focus and row.asked.path == field.path and row.asked.kind != "choice"):
+                row.show(field, self.form.shown(field))
+            kept[field.path] = before = row
+        self.rows = kept
+        self._fit()
+
+    def _changed(self) -> None:
+        """Say what is wrong, and ask for an estimate after a while."""
+        errors = self.form.errors()
+        for path, row in self.rows.items():
+            row.say(errors.get(path, ""))
+        refused = self.query_one("#refused", Static)
+        refused.display = "" in errors
+        refused.update(f"✗ {errors.get('', '')}")
+        if self._timer is not None:
+            self._timer.stop()
+        if errors:
+            path, sentence = next(iter(errors.items()))
+            label = self.rows[path].asked.label if path in self.rows else ""
+            more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
+            self._say(f"✗ {label}: {sentence}{more}" if label else "")
+        elif self.client is not None and self.form.estimate() is not None:
+            self._say("estimating ...")
+            self._timer = self.set_timer(PAUSE_S, self._estimate)
+        else:
+            self._say("" if self.client is not None else "not connected: it can be copied as a command")
+
+    def _say(self, text: str) -> None:
+        line = self.query_one("#estimate", Static)
+        line.set_class(text.startswith("✗"), "-wrong")
+        line.update(text)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        row = next((r for r in self.rows.values() if r.control is event.widget), None)
+        self.query_one("#about", Static).update(row.asked.help if row else "")
+        if row is not None:
+            row.scroll_visible(animate=False)
+
+    def action_page(self, by: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=by * self.query_one(VerticalScroll).size.height, animate=False)
+
+    # ------------------------------------------------------------ asking
+
+    @work(exclusive=True, group="estimate", exit_on_error=False)
+    async def _estimate(self) -> None:
+        request = self.form.estimate()
+        if request is None or self.client is None:
+            return
+        try:
+            reply = await self.client.request(request, timeout_s=LONG_S)
+        except InputError as e:
+            if e.path is not None:
+                self.form.refuse(e)
+                self._changed()
+            else:
+                self._say(f"no estimate: {e.msg.removeprefix('estimate: ')}")
+            return
+        self._say(estimate_text(reply, self.form.kind))
+
+    def action_copy(self) -> None:
+        try:
+            command = self.form.command()
+        except InputError as e:
+            self.notify(e.msg, severity="warning", markup=False)
+            return
+        self.app.copy_to_clipboard(command)
+        self.notify(command, title="Copied", markup=False)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        {"submit": self.action_submit, "copy": self.action_copy, "leave": self.action_leave}[event.button.id or ""]()
+
+    def action_submit(self) -> None:
+        if self._busy:
+            return
+        if self.client is None:
+            self._say("not connected: nothing was submitted")
+            return
+        self.form.refused.pop("", None)  # whatever it was, it may be over
+        if errors := self.form.errors():
+            self._changed()
+            self._focus(next(iter(errors)))
+            return
+        self._busy = True
+        self._submit()
+
+    def _focus(self, path: str) -> None:
+        if path in self.rows:
+            self.rows[path].control.focus()
+
+    @work(exclusive=True, group="submit", exit_on_error=False)
+    async def _submit(self) -> None:
+        assert self.client is not None
+        try:
+            jobs = self._asked or self.form.submission()
+            if isinstance(self.form, ImportForm) and self._asked is None:
+                self._say("sending the file ...")
+                jobs = await self._sent(jobs, self.form.file())
+            self._asked = jobs  # ids of our own: sent again after a lost answer they are the same jobs
+            self._say("submitting ...")
+            infos = await self.client.submit(*jobs)
+        except InputError as e:
+            self._busy = False
+            path = self.form.refuse(e)
+            self._changed()
+            self._focus(path)
+            return
+        self._busy = False
+        self.dismiss(infos)
+
+    async def _sent(self, jobs: tuple[Submitted, ...], file: Path) -> tuple[Submitted, ...]:
+        """The jobs of an import, whose file the daemon has now."""
+        import asyncio
+
+        from tui import packing
+
+        assert self.client is not None
+        with await asyncio.to_thread(_entered, packing.packed(file)) as sent:
+            upload = await self.client.upload(sent)
+        first = msgspec.structs.replace(jobs[0], spec=msgspec.structs.replace(jobs[0].spec, upload=upload))
+        return (first, *jobs[1:])
+
+
+def _entered(context: Any) -> Any:
+    """The context entered already, for a `with` in another thread."""
+    value = context.__enter__()
+
+    class Entered:
+        def __enter__(self) -> Any:
+            return value
+
+        def __exit__(self, *exc: Any) -> Any:
+            return context.__exit__(*exc)
+
+    return Entered()
+
+
+def estimate_text(reply: EstimateReply, kind: str) -> str:
+    """An estimate in a line: points, samples, disk, time and how it is known."""
+    unit = "steps" if kind == "train" else "points"
+    parts = [f"{reply.points:,} {unit}"] if reply.points else []
+    if reply.samples and kind != "train":
+        parts.append(f"{'each over ' if reply.points else ''}{reply.samples:,} images")
+    if reply.bytes:
+        parts.append(f"{reply.bytes / 1e6:.1f} MB")
+    how = {"measured": "", "similar": ", from a job of another size"}.get(reply.how, "")
+    took = "time unknown" if reply.seconds is None else f"about {progress.seconds_text(reply.seconds)}{how}"
+    return " · ".join([*parts, took])
