@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; ends the process with an exit code."""
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = run(typed)
+        code = run(typed) if typed or not _on_a_terminal() else _open_app()
         sys.stdout.flush()
     except BrokenPipeError:  # `thalweg runs list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -164,6 +164,23 @@ def _crash(typed: Sequence[str]) -> Path:
     with os.fdopen(fd, "w", encoding="utf-8") as log:
         log.write(f"thalweg {' '.join(typed)}\n{traceback.format_exc()}")
     return Path(name)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _open_app() -> int:
+    """The terminal UI, where what it needs is installed; else what to type next."""
+    try:
+        from tui.app import open_app
+    except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] not in ("textual", "textual_plot"):
+            raise
+        _next_steps()
+        print("\nThe terminal UI needs one more line: pip install 'thalweg[tui]'")
+        return 0
+    return open_app()
 
 
 def _next_steps() -> None:

@@ -231,6 +231,11 @@ class Hub:
         self.store.loaded.clear()
         self._spawn_lists(client)
 
+    async def reload(self) -> None:
+        """Read every list again."""
+        self.store.loaded.clear()
+        await self._read_lists(self._client())
+
     def _spawn_lists(self, client: AsyncClient) -> None:
         task = asyncio.create_task(self._read_lists(client), name="hub reads lists again")
         task.add_done_callback(lambda t: t.cancelled() or t.exception())

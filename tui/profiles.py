@@ -142,9 +142,7 @@ def profile(name: str, section: Any) -> Profile:
         )
     if "connect" in section and len(section["connect"].split(",")) != 2:
         raise InputError(f"profiles.{name}.connect: expected tcp://HOST:PORT,tcp://HOST:PORT (cmd, evt)")
-    values: dict[str, Any] = {
-        k: Path(v).expanduser() if k in ("workspace", "key") else v for k, v in section.items()
-    }
+    values: dict[str, Any] = {k: Path(v).expanduser() if k in ("workspace", "key") else v for k, v in section.items()}
     return Profile(name=name, **values)
 
 

@@ -5,6 +5,7 @@ a version that grows when it changes, so that a widget that is looked at can tel
 drawn again, and a thousand events cost one drawing.
 
     areas   link  jobs  runs  planes  surfaces  windows  workers  latest
+            list/run  list/plane  ...  which things there are, whatever becomes of them
             run/<id>  plane/<id>  surface/<id>  log/<job>       details, there for what is followed
 """
 
@@ -261,12 +262,18 @@ class Store:
         }  # fmt: skip
         return tables[kind]
 
+    def _insert(self, kind: Kind, id: str, thing: Any) -> None:
+        table = self.table(kind)
+        if id not in table:
+            self.touch(f"list/{kind}")
+        table[id] = thing
+
     def clear(self) -> None:
         """Forget everything: another daemon is looked at."""
         link, on_change = self.link, self.on_change
         self.__init__(on_change)  # type: ignore[misc]
         self.link = link
-        self.touch("link", *AREAS.values(), "workers", "latest")
+        self.touch("link", *AREAS.values(), *(f"list/{k}" for k in KINDS), "workers", "latest")
 
     # ------------------------------------------------------------ the connection
 
@@ -305,7 +312,7 @@ class Store:
         if result is not None:
             job.run = job.run or result.run or ""
             job.surface = job.surface or result.surface or ""
-        self.jobs[job.id] = job
+        self._insert("job", job.id, job)
         if job.run and job.kind == "train":
             self._run_job[job.run] = job.id
             self.touch("runs")
@@ -315,7 +322,7 @@ class Store:
         """A run's record, of a list or alone (then with its epochs)."""
         recipe = item.get("recipe", {})
         metrics = item.get("metrics", {})
-        self.runs[item["id"]] = Run(
+        run = Run(
             id=item["id"],
             name=words.plain(item.get("name") or ""),
             model=recipe.get("model", ""),
@@ -328,6 +335,7 @@ class Store:
             note=item.get("note", ""),
             job=item.get("job") or "",
         )
+        self._insert("run", run.id, run)
         self.touch("runs")
         if "epochs" in item:
             detail = self.run_detail(item["id"])
@@ -352,7 +360,7 @@ class Store:
             created=item.get("created", ""),
             missing=bool(item.get("missing")),
         )
-        self.planes[plane.id] = plane
+        self._insert("plane", plane.id, plane)
         self._plane_of_hash[plane.hash] = plane.id
         self.plane_details[plane.id] = dict(item)
         _keep(self.plane_details, 500)
@@ -361,7 +369,7 @@ class Store:
     def put_surface(self, item: Mapping[str, Any]) -> None:
         """A surface's record."""
         meta = item.get("meta", {})
-        self.surfaces[item["id"]] = SurfaceRow(
+        surface = SurfaceRow(
             id=item["id"],
             name=words.plain(item.get("name") or ""),
             plane=item.get("plane") or meta.get("plane", {}).get("hash", ""),
@@ -375,6 +383,7 @@ class Store:
             job=item.get("job") or "",
             missing=bool(item.get("missing")),
         )
+        self._insert("surface", surface.id, surface)
         if item["id"] in self.surface_details:
             self.surface_details[item["id"]].item = dict(item)
         self.touch("surfaces", f"surface/{item['id']}")
@@ -383,8 +392,9 @@ class Store:
         """A window is there, or (without an endpoint) left."""
         if endpoint is None:
             self.windows.pop(id, None)
+            self.touch("list/window")
         else:
-            self.windows[id] = Window(id, words.plain(title), endpoint)
+            self._insert("window", id, Window(id, words.plain(title), endpoint))
         self.touch("windows")
 
     def keep_only(self, kind: Kind, ids: Iterable[str]) -> None:
@@ -402,7 +412,7 @@ class Store:
             "run": self.run_details, "plane": self.plane_details, "surface": self.surface_details, "job": self.logs,
         }  # fmt: skip
         details.get(kind, {}).pop(id, None)
-        self.touch(AREAS[kind], f"{kind}/{id}")
+        self.touch(AREAS[kind], f"list/{kind}", f"{kind}/{id}")
 
     # ------------------------------------------------------------ details
 

@@ -106,3 +106,11 @@ def bar(share: float, width: int, *, ascii_only: bool = False) -> str:
 def counted(n: int, what: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def time_of_day(stamp: str) -> str:
+    """`12:03:11`, local."""
+    try:
+        return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S")
+    except ValueError:
+        return ""

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from cyclopts import Parameter
 
 from protocol.client import Client
 from protocol.errors import InputError
 from protocol.files import Surface, write_path_csv
-from protocol.grid import AxisSpec, GridSpec
-from protocol.messages import PRESETS, Execution, PlaneSpec, Recipe, Render, SurfaceSpec, TrainSpec
+from protocol.messages import Execution, PlaneSpec, Render, SurfaceSpec, TrainSpec
 from protocol.requests import Submitted
 from tui import errand, flags, loop, outcome, progress, reach, session
 from tui.children import JsonChild, need
@@ -26,6 +23,7 @@ from tui.link import Link
 from tui.session import Common
 from tui.submission import JobFlags, alone, submitted
 from tui.tables import tell
+from tui.tour import DIRECTIONS, FULL, QUICK, Tour, jobs
 from tui.verbs.listing import explained_text
 from tui.verbs.plane import plane_on
 from tui.verbs.render import draw, renderer
@@ -39,25 +37,6 @@ else:
     ExecutionFlags = flags.derive(Execution, only=("device", "threads"), group=flags.EXECUTION)
 
 PICTURES = ("contours-2d", "contours-3d", "mesh")
-DIRECTIONS = {"pca": "PCA plane", "random": "random plane"}
-
-
-@dataclass(frozen=True)
-class Tour:
-    """How much of everything the demo does."""
-
-    recipe: Recipe
-    grid: int
-    limit: int | None
-
-    @property
-    def spec_grid(self) -> GridSpec:
-        """The same number of points on both axes."""
-        return GridSpec(alpha=AxisSpec(count=self.grid), beta=AxisSpec(count=self.grid))
-
-
-FULL = Tour(PRESETS["demo"], 25, None)
-QUICK = Tour(msgspec.structs.replace(PRESETS["demo"], epochs=4), 13, 512)
 
 
 def demo(
@@ -113,8 +92,7 @@ def tour_there(tour: Tour, folder: Path, run_on: Execution, job: JobFlags | None
     """The tour as one submission to the daemon; None where it was left alone."""
     surfaces: dict[str, Surface] = {}
     with reach.daemon(common) as there:
-        jobs = submission(there.client, tour, run_on, job)
-        infos = errand.submit(there, jobs, job, common.json)
+        infos = errand.submit(there, submission(there.client, tour, run_on, job), job, common.json)
         if infos is None:
             if not common.json:
                 print(f"pictures: {there.hint('demo' + (' --quick' if tour is QUICK else ''))} when they are done")
@@ -133,19 +111,8 @@ def tour_there(tour: Tour, folder: Path, run_on: Execution, job: JobFlags | None
 
 
 def submission(client: Client, tour: Tour, run_on: Execution, job: JobFlags | None) -> list[Submitted]:
-    """Train; then, for each kind, the plane and the surface on it, one kind after the other."""
-    train = submitted(client, TrainSpec(recipe=tour.recipe), job, run_on)
-    jobs, before = [train], train.after
-    for kind in DIRECTIONS:
-        run = f"job:{train.job}"
-        plane = submitted(client, PlaneSpec(direction=kind, origin=f"{run}@last", trajectory=run), job, run_on)
-        spec = SurfaceSpec(plane=f"job:{plane.job}", path=run, grid=tour.spec_grid, limit=tour.limit)
-        surface = submitted(client, spec, job, run_on)
-        base = train.name and f"{train.name}-{kind}"
-        jobs.append(msgspec.structs.replace(plane, after=before, name=base))
-        jobs.append(msgspec.structs.replace(surface, after=(), name=base))
-        before = (surface.job,)
-    return jobs
+    """The tour's jobs, with the flags that were typed."""
+    return jobs(tour, lambda spec: submitted(client, spec, job, run_on))
 
 
 def tour_here(tour: Tour, folder: Path, run_on: Execution, common: Common) -> Shown:
