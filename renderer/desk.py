@@ -51,7 +51,7 @@ from protocol.windows import (
     WindowClose,
     WindowWatch,
 )
-from renderer import controls, door
+from renderer import controls, door, picking
 from renderer.door import Door
 from renderer.headless import write_png
 from renderer.link import Followed, Link
@@ -91,9 +91,12 @@ class Desk:
     def __init__(
         self, host: Host, stage: Stage, studio: Studio, door: Door, link: Link | None, pictures: Path | None
     ) -> None:
+        """`studio` is the window's; pictures and streams are drawn by one of their own, so that they do not take the
+        window's framebuffer from it."""
         self.host, self.stage, self.studio, self.door, self.link, self.folder = (
             host, stage, studio, door, link, pictures,
         )  # fmt: skip
+        self._beside: Studio | None = None
         self.streams = Streams()
         self.watchers: dict[bytes, WindowChanged | None] = {}
         self._next_watch = 0.0
@@ -146,7 +149,7 @@ class Desk:
             case ViewGet():
                 return (self.state(),)
             case ViewSet() | CameraSet() | CameraOrbit() | CameraZoom() | CameraPreset():
-                self.look(controls.command(self.stage.view, self.place(), request))
+                self.look(controls.command(self.stage.view, self.studio.place(*self.host.size()), request))
                 return (self.state(),)
             case Pick(x=x, y=y):
                 return (self._pick(x, y),)
@@ -196,9 +199,14 @@ class Desk:
             recording=False,
         )
 
-    def place(self) -> controls.Place:
-        """Where the plot stands in the window."""
-        return self.studio.place(*self.host.size())
+    @property
+    def beside(self) -> Studio:
+        """What draws pictures and streams: the window's own studio where nobody looks at that."""
+        if not self.host.person:
+            return self.studio
+        if self._beside is None:
+            self._beside = Studio(self.stage, self.studio.renderer.ctx)
+        return self._beside
 
     def look(self, view: View) -> None:
         """Take a view. Raises InputError, with nothing changed, for one out of its bounds."""
@@ -248,7 +256,23 @@ class Desk:
         self._ok(peer, request, self.state())
 
     def _pick(self, x: float, y: float) -> PickReply:
-        raise InputError("pick: this window cannot do it", code="unknown_command")
+        (width, height), scale = self.host.size()
+        k, frame = self.studio.at((width, height), scale, x * width, y * height)
+        hit = picking.pick(frame, x * width, y * height)
+        if hit is None or not self.stage.shown:
+            return PickReply(hit=False)
+        return PickReply(
+            hit=True,
+            surface=self.stage.keys[k],
+            alpha=hit.alpha,
+            beta=hit.beta,
+            i=hit.i,
+            j=hit.j,
+            loss=_known(hit.loss, hit.n),
+            accuracy=_known(hit.accuracy, hit.n),
+            sem=_known(hit.sem, hit.n),
+            n=hit.n,
+        )
 
     # ------------------------------------------------------------ pictures
 
@@ -280,8 +304,8 @@ class Desk:
         """Draw a picture in full quality; pack and save it aside. Raises InputError before anything is drawn."""
         if save is not None and self.folder is None:
             raise InputError("screenshot: this window was started without a folder for pictures")
-        self.studio.draw(size, scale, still=True, view=view)
-        pixels = self.studio.pixels()
+        self.beside.draw(size, scale, still=True, view=view)
+        pixels = self.beside.pixels()
         meta = self.stage.scenes[0].meta if self.stage.shown else SurfaceMeta()
 
         def pack() -> None:
@@ -397,8 +421,8 @@ class Desk:
                 continue
             ask = stream.ask
             view = bare(self.stage.view) if ask.bare else self.stage.view
-            self.studio.draw((ask.width, ask.height), ask.scale, still=kind == "still", view=view)
-            pixels = self.studio.pixels()
+            self.beside.draw((ask.width, ask.height), ask.scale, still=kind == "still", view=view)
+            pixels = self.beside.pixels()
             number = stream.sent(kind, self.stage.revision, now)
             self._aside.submit(self._pack, stream, number, kind == "still", stream.format(kind), pixels)
             drew = True
@@ -444,6 +468,11 @@ class Desk:
         self._aside.shutdown(wait=True)
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def _known(value: float, n: int) -> float | None:
+    """A value that was measured, NaN where it diverged; None where it was not."""
+    return float(value) if n else None
 
 
 def packed(pixels: NDArray[np.uint8], format: str) -> NDArray[np.uint8]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -20,6 +21,7 @@ from protocol.messages import PathDone, SurfaceBegin, SurfaceDone, SurfaceRow
 from protocol.snapshots import Restored
 from protocol.view import View
 from renderer import words
+from renderer.layers.notes import Note
 from renderer.link import Followed, Gone, Heard, Linked, Told, Whole
 from renderer.link import State as LinkState
 from renderer.scene import CLEAN, EVERYTHING, Dirty, Scene
@@ -33,8 +35,8 @@ class Shown:
 
     key: str
     scene: Scene
-    dirty: Dirty = EVERYTHING
     gone: str = ""  # why the daemon has it no more
+    _undrawn: WeakKeyDictionary[object, Dirty] = field(default_factory=WeakKeyDictionary)
 
     @property
     def live(self) -> bool:
@@ -46,6 +48,19 @@ class Shown:
         """Rows that have values, and all of them."""
         n = self.scene.n
         return int((n > 0).any(1).sum()), len(n)
+
+    def mark(self, dirty: Dirty) -> None:
+        """Something changed, for everybody who draws it."""
+        for who in self._undrawn:
+            self._undrawn[who] |= dirty
+
+    def dirty_for(self, who: object) -> Dirty:
+        """What changed since `who` has drawn it; everything at first."""
+        return self._undrawn.get(who, EVERYTHING)
+
+    def drawn_by(self, who: object) -> None:
+        """Everything that is here is on the GPU of `who`."""
+        self._undrawn[who] = CLEAN
 
 
 def restored(told: Restored) -> Surface:
@@ -75,7 +90,7 @@ def _path(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.void]:
 
 
 class Stage:
-    """The state of a window. Whoever changes it raises `revision`; whoever draws it takes `dirty`."""
+    """The state of a window. `revision` grows whenever its picture is another one."""
 
     def __init__(self, view: View | None = None) -> None:
         self.view = view or View()
@@ -109,26 +124,36 @@ class Stage:
     @property
     def rows(self) -> tuple[int, int]:
         """Rows that have values, and all of them, of every surface shown."""
-        counts = [shown.rows for shown in self.shown]
-        return sum(a for a, _ in counts), sum(b for _, b in counts)
+        return self._counted(self.shown)
 
     @property
-    def note(self) -> str:
-        """What is to be told beside the picture; empty where all is well."""
+    def notes(self) -> tuple[Note, ...]:
+        """What is to be told over the picture; nothing where all is well."""
+        out = []
         gone = [shown for shown in self.shown if shown.gone]
-        if any(shown.scene.axes is None for shown in gone):
-            return next(s.gone for s in gone if s.scene.axes is None)
-        if gone:
-            return "deleted: the daemon has this surface no more, this is its last picture"
+        for shown in gone:
+            if shown.scene.axes is None:
+                out.append(Note(shown.gone, "bad"))
+        if any(shown.scene.axes is not None for shown in gone):
+            out.append(Note("Deleted: the daemon has it no more, this is its last picture", "bad"))
         if self.link == "lost" and self.following:
-            return "reconnecting to the daemon ... the picture is as it was"
-        if self.link == "connecting" and any(s.live and s.scene.axes is None for s in self.shown):
-            return f"looking for the daemon ... ({self.why})" if self.why else "looking for the daemon ..."
+            out.append(Note("Reconnecting to the daemon ...", "busy"))
+        elif self.link == "connecting" and any(s.live and s.scene.axes is None for s in self.shown):
+            out.append(Note("Looking for the daemon ..." + (f" ({self.why})" if self.why else ""), "busy"))
         if not self.shown:
-            return "no surface is shown: thalweg window show SURFACE"
-        if any(s.scene.axes is None for s in self.shown):
-            return "waiting for the first row ..."
-        return ""
+            out.append(Note("No surface is shown: thalweg window show SURFACE"))
+        waiting = [s for s in self.shown if s.live and not s.gone]
+        done, total = self._counted(waiting)
+        if any(s.scene.axes is None for s in waiting):
+            out.append(Note("Waiting for the first row ..."))
+        elif done < total:
+            out.append(Note(f"{done} of {total} rows", share=done / total))
+        return tuple(out)
+
+    @staticmethod
+    def _counted(shown: Sequence[Shown]) -> tuple[int, int]:
+        counts = [s.rows for s in shown]
+        return sum(a for a, _ in counts), sum(b for _, b in counts)
 
     # ------------------------------------------------------------ changes
 
@@ -138,7 +163,7 @@ class Stage:
             return False
         self.view = view
         for shown in self.shown:
-            shown.dirty |= shown.scene.apply(view)
+            shown.mark(shown.scene.apply(view))
         self.revision += 1
         return True
 
@@ -150,8 +175,7 @@ class Stage:
         for key in keys:
             one = before.get(key) or Shown(key, Scene(self.view))
             if key in known:
-                one.scene.apply(known[key])
-            one.dirty = EVERYTHING
+                one.mark(one.scene.apply(known[key]))
             shown.append(one)
         self.shown = shown
         self.revision += 1
@@ -160,13 +184,10 @@ class Stage:
         """What the link tells."""
         match heard:
             case Linked(state, why):
-                note = self.note
                 self.link, self.why = state, why
-                self.revision += note != self.note
             case Gone(surface, why):
                 for shown in self._of(surface):
                     shown.gone = why
-                    self.revision += 1
             case Whole(surface, whole):
                 for shown in self._of(surface):
                     self._apply(shown, whole, {})
@@ -203,10 +224,5 @@ class Stage:
             return
         shown.gone = ""
         if dirty:
-            shown.dirty |= dirty
+            shown.mark(dirty)
             self.revision += 1
-
-    def drawn(self) -> None:
-        """Everything that was dirty is on the GPU now."""
-        for shown in self.shown:
-            shown.dirty = CLEAN

@@ -19,17 +19,19 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.files import Surface
 from protocol.view import PRESETS, View, override, preset
-from renderer import controls, note
+from renderer import controls, hud, moves, picking
 from renderer.desk import Desk
 from renderer.door import Door
 from renderer.frame import Frame
 from renderer.headless import read_png_view
-from renderer.ink import Ink
+from renderer.layers.notes import Note
 from renderer.link import Followed, Heard, Link, Linked, Source
 from renderer.screen import Dark, Screen, opened
 from renderer.stage import Stage
@@ -62,17 +64,18 @@ class Window:
         self.id, self.screen, self.stage, self.door, self.link = id, screen, stage, door, link
         self.studio = Studio(stage, screen.context())
         self.desk = Desk(self, stage, self.studio, door, link, pictures)
-        self._screen_buffer = self.studio.renderer.ctx.detect_framebuffer(0) if screen.person else None
+        self._buffer = self.studio.renderer.ctx.detect_framebuffer(0) if screen.person else None
         self._inbox: deque[Callable[[], None]] = deque()
         self._fps = fps
         self._closing = False
         self._changed_at = 0.0
         self._seen = -1  # revision of the stage that was looked at
-        self._drawn: tuple[object, ...] = ()
+        self._drawn: object = None
+        self._laid: object = None
         self._still = False
         self._next_frame = 0.0
-        self._frame: Frame | None = None
         self._hand = controls.State()
+        self._grasped = 0  # the panel in which a drag began
         self._said, self._said_until = "", 0.0
         self._trace = None if trace is None else open(trace, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - close
         screen.on_draw = self._draw_now
@@ -143,9 +146,21 @@ class Window:
 
     def _act(self) -> None:
         """What the hand did."""
+        size, scale = self.size()
         while self.screen.events:
             event = self.screen.events.popleft()
-            out = controls.step(self._hand, event, self.stage.view, self.desk.place())
+            k, frame = 0, None
+            if not isinstance(event, controls.Leave | controls.KeyPress):
+                k, frame = self.studio.at(size, scale, event.x, event.y)
+            if self._hand.drag is not None:
+                k = self._grasped
+            self._grasped = k
+
+            def pick(x: float, y: float, frame: Frame | None = frame) -> NDArray[np.float64] | None:
+                hit = None if frame is None else picking.pick(frame, x, y)
+                return None if hit is None else hit.world
+
+            out = controls.step(self._hand, event, self.stage.view, self.studio.place(size, scale, k), pick)
             self._hand = out.state
             self.stage.look(out.view)
             if out.note:
@@ -172,22 +187,27 @@ class Window:
 
     # ------------------------------------------------------------ drawing
 
-    def _wanted(self, now: float) -> tuple[object, ...]:
-        """All that the window's picture depends on."""
-        said = self._said if now < self._said_until else self.stage.note
-        return (self.stage.revision, self.size(), said, self._hand)
+    def _notes(self, now: float) -> tuple[Note, ...]:
+        said = (Note(self._said),) if now < self._said_until else ()
+        return (*said, *self.stage.notes)
+
+    def _wanted(self) -> object:
+        """All that the picture depends on."""
+        return (self.stage.revision, self.size())
+
+    def _over(self, now: float) -> object:
+        """All that what lies over it depends on."""
+        return (self._hand.pointer, self._hand.help, self._hand.pivot, self._notes(now))
 
     def _wait_s(self) -> float:
         """How long nothing will be due."""
         now = time.monotonic()
-        if self._inbox or self.screen.events:
+        if self._inbox or self.screen.events or self.stage.revision != self._seen:
             return 0.0
         waits = [IDLE_S]
         settled_in = self._changed_at + SETTLED_S - now
-        if self.stage.revision != self._seen:
-            return 0.0
         if self.screen.person:
-            if self._wanted(now) != self._drawn:
+            if self._wanted() != self._drawn or self._over(now) != self._laid:
                 waits.append(self._next_frame - now)
             elif not self._still:
                 waits.append(settled_in)
@@ -205,40 +225,47 @@ class Window:
         if self.stage.revision != self._seen:
             self._seen, self._changed_at = self.stage.revision, now
         settled = now - self._changed_at >= SETTLED_S
-        if self.screen.person and min(self.screen.size) > 0:
-            if self._wanted(now) != self._drawn:
-                if now >= self._next_frame:
-                    self._paint(still=False)
+        if self.screen.person and min(self.screen.size) > 0 and now >= self._next_frame:
+            if self._wanted() != self._drawn:
+                self._paint(still=False)
             elif settled and not self._still:
                 self._paint(still=True)
+            elif self._over(now) != self._laid:
+                self._lay(now)
         self.desk.tell_watchers(now)
         self.desk.send_frames(now, settled)
 
     def _draw_now(self) -> None:
         """For callbacks in which the system waits for a picture: a resize, an uncovered window."""
         if self.screen.person and min(self.screen.size) > 0:
-            self._paint(still=False)
+            if self._wanted() == self._drawn:
+                self._lay(time.monotonic())
+            else:
+                self._paint(still=False)
 
     def _paint(self, still: bool) -> None:
-        began = time.monotonic()
-        wanted = self._wanted(began)
-        (size, scale), said = self.size(), str(wanted[2])
-
-        def letter(ink: Ink) -> None:
-            if self._frame is not None:
-                note.draw(ink, said, self._frame)
-
-        self._frame = self.studio.frame(size, scale)
-        self._frame = self.studio.draw(size, scale, still=still, letter=letter)
-        assert self._screen_buffer is not None
-        self.studio.show(self._screen_buffer)
-        self.screen.swap()
-        self.screen.entitle(f"{self.stage.title} - thalweg")
-        ended = time.monotonic()
+        began, wanted = time.monotonic(), self._wanted()
+        self.studio.draw(*self.size(), still=still)
         self._drawn, self._still = wanted, still
+        self._lay(began)
+
+    def _lay(self, began: float) -> None:
+        """Show the picture drawn last, with what lies over it."""
+        size, scale = self.size()
+        over, hand = self._over(began), self._hand
+        k, frame = self.studio.at(size, scale, *(hand.pointer or (0.0, 0.0)))
+        hit = None if hand.pointer is None else picking.pick(frame, *hand.pointer)
+        pivot = moves.pivot_pixel(self.stage.view, self.studio.place(size, scale, k)) if hand.pivot else None
+        ink = hud.letter(hud.Hud(frame, hit, hand.pointer, pivot, self._notes(began), hand.help))
+        assert self._buffer is not None
+        self.studio.show(self._buffer, ink)
+        self.screen.swap()
+        ended = time.monotonic()
+        self.screen.entitle(f"{self.stage.title} - thalweg")
+        self._laid = over
         self._next_frame = max(began + 1.0 / self._fps, ended)
         if self._trace is not None:
-            line = {"at": ended, "ms": 1000 * (ended - began), "rows": self.stage.rows[0], "still": still}
+            line = {"at": ended, "ms": 1000 * (ended - began), "rows": self.stage.rows[0], "still": self._still}
             self._trace.write(msgspec.json.encode(line).decode() + "\n")
 
     def end(self) -> None:
@@ -247,7 +274,7 @@ class Window:
             self.link.stop()
         self.desk.close()
         self.door.stop()
-        self.studio.release()
+        self.studio.renderer.release()
         self.screen.close()
         if self._trace is not None:
             self._trace.close()
