@@ -23,7 +23,8 @@ Ground = Literal["plane", "ranges", "shapes"]
 
 @dataclass(frozen=True)
 class Names:
-    """The words of one picture of several surfaces; `panels` and `notes` have one entry a surface."""
+    """The words of one picture of several surfaces; `panels` and `notes` have one entry a surface, `foot` what is common
+    and then what is each one's."""
 
     title: str
     subtitle: str
@@ -37,13 +38,17 @@ def _plane(meta: SurfaceMeta) -> str:
     return words.PLANE.get(kind, f"{kind} plane" if kind else "")
 
 
+def _batch_norm(policy: str) -> str:
+    return {"frozen": "batch norm frozen", "batch": "batch norm of each batch"}.get(policy, "batch norm recalibrated")
+
+
 FIRST: tuple[Callable[[SurfaceMeta], str], ...] = (lambda m: m.model, lambda m: m.data, _plane)
 THEN: tuple[Callable[[SurfaceMeta], str], ...] = (  # until no two panels have the same words
+    lambda m: _batch_norm(m.batch_norm),
     lambda m: words.origin(m.plane.origin) if m.plane.origin else "",
     lambda m: f"plane seed {m.plane.seed}" if m.plane.seed is not None else "",
     lambda m: f"{m.plane.options['normalize']}-normalised" if m.plane.options.get("normalize") else "",
     lambda m: f"{m.split} split" if m.split else "",
-    lambda m: f"batch norm {m.batch_norm}" if m.batch_norm else "",
     lambda m: m.precision,
     lambda m: m.loss.replace("_", " "),
     lambda m: f"{m.samples} samples" if m.samples else "",
@@ -54,19 +59,29 @@ THEN: tuple[Callable[[SurfaceMeta], str], ...] = (  # until no two panels have t
 
 
 def telling(metas: Sequence[SurfaceMeta]) -> list[str]:
-    """A name for each surface out of what differs between them; "surface 1" and so on where nothing does."""
+    """A name for each surface out of what differs between them: model, data and plane first, then whatever tells those
+    apart that would have one name; "surface 1" and so on where nothing does."""
     found = [[facet(meta) for meta in metas] for facet in FIRST]
     used = [texts for texts in found if len(set(texts)) > 1]
+    names = [[texts[k] for texts in used if texts[k]] for k in range(len(metas))]
     for facet in THEN:
-        if len({tuple(texts[k] for texts in used) for k in range(len(metas))}) == len(metas):
-            break
-        texts = [facet(meta) for meta in metas]
-        if len(set(texts)) > 1:
-            used.append(texts)
-    names = [", ".join(t for texts in used if (t := texts[k])) for k in range(len(metas))]
-    if len(set(names)) < len(names) or not all(names):
-        names = [", ".join(p for p in (name, f"surface {k + 1}") if p) for k, name in enumerate(names)]
-    return names
+        for k, same in enumerate(_alike(names)):
+            if len({facet(metas[other]) for other in same}) > 1 and (text := facet(metas[k])):
+                names[k] = [*names[k], text]
+    out = [", ".join(name) for name in names]
+    if len(set(out)) < len(out) or not all(out):
+        out = [", ".join(p for p in (name, f"surface {k + 1}") if p) for k, name in enumerate(out)]
+    return out
+
+
+def _alike(names: Sequence[Sequence[str]]) -> list[list[int]]:
+    """For each name, which ones are equal to it."""
+    return [[other for other, name in enumerate(names) if list(name) == list(mine)] for mine in names]
+
+
+def letters(found: Sequence[str]) -> str:
+    """Letters as read aloud: "a", "a and c", "a, c and d"."""
+    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
 
 def _listed(texts: Sequence[str], kinds: str) -> str:
@@ -95,13 +110,13 @@ def names(scenes: Sequence[Scene]) -> Names:
         said.append("each on its own scale: compare shapes, not colours")
     feet, rests = common([words.provenance(scene).split(" · ") for scene in scenes])
     foot = [" · ".join(feet)] if feet else []
-    if any(rests):
-        foot.append("   ".join(f"{LETTERS[k]}: {' · '.join(rest)}" for k, rest in enumerate(rests) if rest))
-    lowest = [_lowest(scene) for scene in scenes]
+    foot += [f"{LETTERS[k]}: {' · '.join(rest)}" for k, rest in enumerate(rests) if rest]
+    lowest, panels = [_lowest(scene) for scene in scenes], telling(metas)
+    notes = [[text for text in note if text not in panel] for note, panel in zip(notes, panels)]
     return Names(
         title=title,
         subtitle=" · ".join(said),
-        panels=tuple(telling(metas)),
+        panels=tuple(panels),
         notes=tuple(" · ".join(t for t in (low, *note) if t) for low, note in zip(lowest, notes)),
         foot=tuple(foot),
     )

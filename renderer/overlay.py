@@ -65,15 +65,20 @@ def _as(scene: Scene, view: View) -> Scene:
 
 def _with(view: View, ink: LineInk | None = None, **layers: bool) -> View:
     change = msgspec.structs.replace
-    contours = view.contours if ink is None else change(view.contours, ink=ink)
+    contours = view.contours if ink is None else change(view.contours, ink=ink, width=1.3 * view.contours.width)
     return change(view, layers=change(view.layers, **layers), contours=contours)
+
+
+def bare(scene: Scene) -> Scene:
+    """The scene without the mesh on the floor, which would shine through the second surface."""
+    return _as(scene, _with(scene.view, base=False)) if scene.view.layers.base else scene
 
 
 def first(scene: Scene, flat: bool) -> Scene:
     """The first of two in a box: seen from above, filled colours leave the lines to the second."""
     if flat and scene.view.layers.surface:
         return _as(scene, _with(scene.view, contours=False))
-    return scene
+    return bare(scene)
 
 
 def second(scene: Scene, lines: bool) -> Scene:
@@ -102,12 +107,15 @@ class Wires:
         ctx, ink = self.kit.ctx, frame.theme.mesh
         ctx.fbo.depth_mask = False
         ctx.enable(moderngl.DEPTH_TEST)
-        for test, opacity in ((">", 0.3), ("<=", 1.0)):
+        for test, opacity in ((">", 0.22), ("<=", 1.0)):
             ctx.depth_func = test
             theme = replace(frame.theme, mesh=fade(ink, opacity))
             self.kit.sheet.draw(replace(frame, theme=theme), mesh=True)
         ctx.fbo.depth_mask = True
         ctx.depth_func = "<="
+
+    def key(self, frame: Frame) -> object:
+        return ()  # there is none
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         pass

@@ -4,15 +4,6 @@
     frames = panels.draw(scenes, width, height, scale, dirty=[...], samples=...)
     renderer.pixels()                               the picture, as after Renderer.draw
 
-+----------------------------------------+      +------------------------------------+
-| title                                  |      | title                              |
-| a                  b             | bar |      | a          b          c            |
-| +------------+     +------------+|     |      | +--------+ +--------+ +--------+   |
-| |            |     |            || leg |  or  | |        | |        | |        |   |
-| +------------+     +------------+| end |      | +--------+ +--------+ +--------+   |
-| foot                             |     |      | bar    legend                      |
-+----------------------------------------+      +------------------------------------+
-
 The first scene's view serves all: mode, colours, camera, and `arrange` and `shared_scale`, which only matter here. One
 scene alone is drawn as by the Renderer, so that a window may draw through this class whatever it shows.
 """
@@ -24,130 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from protocol.errors import InputError
-from protocol.view import View
-from renderer import auto, comparing, overlay, together
+from renderer import auto, comparing, fonts, overlay, tiling, together
 from renderer import frame as frames
 from renderer.camera import Rect
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
 from renderer.layers import Layer, air, axes, base, box, critical, labels, legend, path, surface
-from renderer.layout import Layout, is_flat
 from renderer.layout import compute as one_layout
 from renderer.picture import Part, Renderer
 from renderer.scene import EVERYTHING, Dirty, Scene
-
-SIDE, STRIP = 310.0, 148.0  # units: what bar and legend take, beside the panels or below them
-HEAD = 50.0  # a panel's name and note
-APART = 26.0  # between panels
-BESIDE = 84.0  # a panel's own colour bar
-ACROSS = 1.3  # width to height of a raised box, about
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Where the panels stand, in device pixels. Layouts are of the whole picture with the plot of one panel."""
-
-    whole: Layout  # its panel is the place of bar and legend
-    cells: tuple[Rect, ...]
-    layouts: tuple[Layout, ...]
-    across: bool  # bar and legend below the panels
-
-
-def plan(view: View, width: int, height: int, scale: float, sides: Sequence[tuple[float, float]]) -> Plan:
-    """The arrangement of as many panels as there are `sides` (half the world sides of each grid) that draws the plots
-    largest: columns and rows, and bar and legend beside or below."""
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    unit = scale * min(max(min(width / 1280, height / 800), 0.7), 2.5)
-    w, h = size[0] / unit, size[1] / unit
-    layers, flat = view.layers, is_flat(view)
-    margin = min(32.0, 0.05 * w)
-    top = margin + (58 if layers.title else 0)
-    foot = h - margin * 0.6 - ((26 if w > 1000 else 44) if layers.provenance else 0)
-    own = layers.colorbar and not view.shared_scale
-    ratio = max(s[0] for s in sides) / max(s[1] for s in sides) if flat else ACROSS
-    around = _around(view, flat, own)
-    best: tuple[float, int, bool] | None = None
-    for across in (False, True) if layers.legend or layers.colorbar else (False,):
-        room_w, room_h = _rooms(view, w - 2 * margin, foot - top, across)
-        for columns in range(1, len(sides) + 1):
-            rows = math.ceil(len(sides) / columns)
-            cell = ((room_w + APART) / columns - APART, (room_h + 0.5 * APART) / rows - 0.5 * APART)
-            small = _small(cell, unit, scale) / unit
-            plot = cell[0] - (around[0] + around[1]) * small, cell[1] - (around[2] + around[3]) * small
-            worth = min(plot[0] / ratio, plot[1])
-            if best is None or worth > best[0] + 1:
-                best = worth, columns, across
-    assert best is not None
-    _, columns, across = best
-    rows = math.ceil(len(sides) / columns)
-    room_w, room_h = _rooms(view, w - 2 * margin, foot - top, across)
-    cell = ((room_w + APART) / columns - APART, (room_h + 0.5 * APART) / rows - 0.5 * APART)
-    if across:
-        panel = Rect(margin, top + room_h + 14, w - margin, foot - 4)
-    else:
-        panel = Rect(margin + room_w + APART, top + 6, w - margin, foot)
-    whole = Layout(
-        size=size,
-        unit=unit,
-        plot=_scaled(Rect(margin, top, margin + room_w, top + room_h), unit),
-        panel=_scaled(panel, unit) if layers.colorbar or layers.legend else Rect(0, 0, 0, 0),
-        title=(margin * unit, (margin + 16) * unit),
-        subtitle_lines=1,
-        margin=margin * unit,
-        provenance=(margin * unit, (h - margin * 0.6) * unit),
-        below=False,
-        flat=flat,
-    )
-    small = _small(cell, unit, scale)
-    cells, layouts = [], []
-    for k, half in enumerate(sides):
-        row, column = divmod(k, columns)
-        x, y = margin + column * (cell[0] + APART), top + row * (cell[1] + 0.5 * APART)
-        at = _scaled(Rect(x, y, x + cell[0], y + cell[1]), unit)
-        rect = _plot(at, half, flat, tuple(a * small for a in around))
-        cells.append(at)
-        layouts.append(replace(whole, unit=small, plot=rect, panel=Rect(0, 0, 0, 0)))
-    return Plan(whole, tuple(cells), tuple(layouts), across)
-
-
-def _rooms(view: View, width: float, height: float, across: bool) -> tuple[float, float]:
-    """What is left for the panels, in units."""
-    if not (view.layers.legend or view.layers.colorbar):
-        return width, height
-    if across:
-        return width, height - STRIP
-    return width - APART - (SIDE if view.layers.legend else 120.0), height
-
-
-def _small(cell: tuple[float, float], unit: float, scale: float) -> float:
-    """Device pixels a unit of what is written around a plot."""
-    least = min(0.7 * scale, unit)
-    return min(max(unit * min(cell[0] / 560, cell[1] / 440), least), unit)
-
-
-def _around(view: View, flat: bool, own: bool) -> tuple[float, float, float, float]:
-    """What a plot needs left, right, above and below, in its units."""
-    left, right, below = (74.0, 10.0, 58.0) if flat else (62.0, 26.0, 52.0)
-    if not view.layers.axes:
-        left, right, below = (2.0, 2.0, 2.0) if flat else (8.0, 8.0, 8.0)
-    above = HEAD + (6.0 if flat else 18.0) if view.layers.title else 8.0
-    return left, right + (BESIDE if own else 0.0), above, below
-
-
-def _plot(cell: Rect, half: tuple[float, float], flat: bool, around: tuple[float, ...]) -> Rect:
-    left, right, above, below = around
-    inner = Rect(cell.x0 + left, cell.y0 + above, cell.x1 - right, cell.y1 - below)
-    if not flat:
-        return inner
-    s = max(min(inner.width / half[0], inner.height / half[1]), 1.0)
-    w, h = s * half[0], s * half[1]
-    x, y = inner.x0 + (inner.width - w) / 2, inner.y0 + (inner.height - h) / 2
-    return Rect(*(float(round(v)) for v in (x, y, x + w, y + h)))
-
-
-def _scaled(rect: Rect, unit: float) -> Rect:
-    return Rect(*(float(round(v * unit)) for v in (rect.x0, rect.y0, rect.x1, rect.y1)))
 
 
 def share(scenes: Sequence[Scene]) -> list[bool]:
@@ -194,8 +71,8 @@ class Panels:
     def draw(
         self,
         scenes: Sequence[Scene],
-        width: int = 1280,
-        height: int = 800,
+        width: float = 1280,
+        height: float = 800,
         scale: float = 1.0,
         *,
         dirty: Sequence[Dirty] | None = None,
@@ -269,14 +146,16 @@ class Panels:
     def _beside(
         self,
         scenes: Sequence[Scene],
-        width: int,
-        height: int,
+        width: float,
+        height: float,
         scale: float,
         changed: Sequence[Dirty],
         samples: int | None,
     ) -> list[Frame]:
         view = scenes[0].view
-        where = plan(view, width, height, scale, [frames.sides(scene) for scene in scenes])
+        said = comparing.names(scenes)
+        foot = fonts.width("   ".join(said.foot), fonts.NOTE) if said.foot else 0.0
+        where = tiling.plan(view, width, height, scale, [frames.sides(scene) for scene in scenes], foot)
         lens = view.camera if where.whole.flat else frames.automatic(scenes)
         self._cells = where.cells
         parts = []
@@ -286,7 +165,6 @@ class Panels:
         self.renderer.ready(where.whole.size)
         for slot, dirty in zip(self._slots, changed):
             slot.kit.store.sync(slot.scene, dirty)
-        said = comparing.names(scenes)
 
         def letter(ink: Ink) -> None:
             found = [part.frame for part in parts]
@@ -298,15 +176,15 @@ class Panels:
                     legend.nothing(frame, ink)
                 elif view.layers.colorbar and not view.shared_scale:
                     together.own_bar(frame, ink)
-            together.key(whole, ink, found, where.across)
+            together.key(whole, ink, found, where.where)
 
         return self.renderer.paint(parts, changed, samples, letter)
 
     def _overlaid(
         self,
         scenes: Sequence[Scene],
-        width: int,
-        height: int,
+        width: float,
+        height: float,
         scale: float,
         changed: Sequence[Dirty],
         samples: int | None,
@@ -317,7 +195,7 @@ class Panels:
         view = first.view
         layout = one_layout(view, width, height, scale, frames.sides(hull))
         lens = view.camera if layout.flat else frames.automatic(scenes)
-        around = frames.placed(hull, layout, lens)
+        around = frames.placed(overlay.bare(hull), layout, lens)
         lines = not view.layers.surface and not view.layers.mesh and view.layers.contours  # in the air
         joint = comparing.ground(scenes) == "plane"
         drawn_scenes = overlay.first(first, layout.flat), overlay.second(second, layout.flat or lines)
@@ -344,6 +222,8 @@ class Panels:
 
         def letter(ink: Ink) -> None:
             together.names(around, ink, said)
+            together.lowest(under, ink, "a")
+            together.lowest(top, ink, "b")
             together.both(around, ink, under, top, said, lines or layout.flat)
 
         which = (0, 0, 1, 0, 0, 1)

@@ -20,6 +20,7 @@ from renderer.layers.colorbar import ColorBar
 from renderer.layers.critical import glyph
 from renderer.layers.legend import Entry
 from renderer.theme import fade, hexa
+from renderer.tiling import Where
 
 BAR = 16.0  # thickness of a bar, in units
 
@@ -39,11 +40,19 @@ def names(whole: Frame, ink: Ink, said: comparing.Names) -> None:
     if whole.view.layers.provenance:
         x, y = layout.margin, layout.provenance[1]
         small = fonts.NOTE * u
-        lines = [fonts.shortened(line, small, widest) for line in said.foot]
-        if len(lines) == 2 and fonts.width("   ".join(said.foot), small) <= widest:
-            lines = ["   ".join(said.foot)]
-        for k, line in enumerate(reversed(lines)):
+        for k, line in enumerate(reversed(feet(said.foot, small, widest))):
             ink.text(line, x, y - 19 * k * u, small, theme.muted)
+
+
+def feet(texts: Sequence[str], size: float, room: float) -> list[str]:
+    """The foot as one line of `room` pixels, or two; the second is cut if it must be."""
+    lines: list[str] = []
+    for text in texts:
+        if lines and (len(lines) == 2 or fonts.width(f"{lines[-1]}   {text}", size) <= room):
+            lines[-1] += f"   {text}"
+        else:
+            lines.append(text)
+    return [fonts.shortened(line, size, room) for line in lines]
 
 
 def heading(frame: Frame, ink: Ink, cell: Rect, letter: str, name: str, note: str) -> None:
@@ -61,7 +70,7 @@ def heading(frame: Frame, ink: Ink, cell: Rect, letter: str, name: str, note: st
     ink.text(fonts.shortened(note, small, room - step), x + step, y + 20 * u, small, theme.muted)
 
 
-def key(whole: Frame, ink: Ink, found: Sequence[Frame], across: bool) -> None:
+def key(whole: Frame, ink: Ink, found: Sequence[Frame], where: Where) -> None:
     """Colour bar and legend of all panels."""
     panel, u, layers = whole.layout.panel, whole.unit, whole.view.layers
     if panel.width <= 0:
@@ -77,6 +86,7 @@ def key(whole: Frame, ink: Ink, found: Sequence[Frame], across: bool) -> None:
         if whole.view.normalise:
             note = words.normalised(whole.scale)
         small = fonts.SMALL * u
+        across = where == "below"
         room = 300 * u if across else panel.width
         body = fonts.BODY * u
         heading = fonts.shortened(heading, body, room, True)
@@ -229,13 +239,14 @@ def _paths(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
     out = []
     with_path = [(comparing.LETTERS[k], f) for k, f in enumerate(found) if len(f.scene.path)]
     joined = [(letter, f) for letter, f in with_path if not f.scene.path_off_plane]
-    if joined:
-        scales = {facts.path_scale(f.scene.path) for _, f in joined}
+    for name in dict.fromkeys(f.view.path_colormap for _, f in joined):
+        alike = [(letter, f) for letter, f in joined if f.view.path_colormap == name]
+        scales = {facts.path_scale(f.scene.path) for _, f in alike}
         what, *ends = next(iter(scales)) if len(scales) == 1 else ("way", "start", "end")
-        where = "" if len(joined) == len(found) else " in " + " and ".join(letter for letter, _ in joined)
-        heading = f"Path{where}, coloured by {what}" if what != "way" else f"Path{where}, from start to end"
-        ramp = replace(whole, path_table=joined[0][1].path_table)
-        out.append(Entry(_dots(ramp), Fact(heading), 0, (ends[0], ends[1])))
+        heading = f"Path, coloured by {what}" if what != "way" else "Path"
+        where = () if len(alike) == len(found) else ("in " + comparing.letters([letter for letter, _ in alike]),)
+        table = alike[0][1].path_table
+        out.append(Entry(_dots(replace(whole, path_table=table)), Fact(heading, where), 0, (ends[0], ends[1]), table))
     off = [
         f"{letter}: {facts.share(facts.off_plane_share(f.scene.path))} of the way"
         for letter, f in with_path
@@ -262,6 +273,27 @@ def _dots(frame: Frame) -> legend.Draw:
     return draw
 
 
+def lowest(frame: Frame, ink: Ink, letter: str) -> None:
+    """The letter of a surface at its lowest point, where two have such a mark."""
+    best, axes = frame.scale.lowest, frame.scene.axes
+    if best is None or axes is None or not frame.view.layers.minimum or frame.scale.constant:
+        return
+    x, y, _ = frame.pixels(frame.world(axes[0][best[1]], axes[1][best[0]]))[0]
+    if frame.layout.flat and not frame.shows(np.array([x, y])):
+        return
+    u, theme = frame.unit, frame.theme
+    ink.text(
+        letter,
+        x + 13 * u,
+        y - 11 * u,
+        fonts.BODY * u,
+        theme.text,
+        bold=True,
+        halo=fade(theme.paper, 0.85),
+        halo_width=2.6 * u,
+    )
+
+
 def both(around: Frame, ink: Ink, first: Frame, second: Frame, said: comparing.Names, lines: bool) -> None:
     """Bar and legend of an overlay: which surface is which, and what can be compared."""
     panel, u, theme = around.layout.panel, around.unit, around.theme
@@ -282,10 +314,10 @@ def both(around: Frame, ink: Ink, first: Frame, second: Frame, said: comparing.N
             ink.rect(left, y - 6 * u, left + 4 * u, y + 6 * u, (float(r), float(g), float(b), 1.0))
 
     entries = [
-        Entry(swatch, Fact(f"a: {said.panels[0]}", (f"in {drawn}; {said.notes[0]}",))),
+        Entry(swatch, Fact(f"a, in {drawn}", (said.panels[0], said.notes[0]))),
         Entry(
             legend.isolines(second) if lines else legend.mesh(replace(second, theme=replace(theme, line=theme.text))),
-            Fact(f"b: {said.panels[1]}", (f"in lines of one colour; {said.notes[1]}",)),
+            Fact("b, in lines of one colour", (said.panels[1], said.notes[1])),
         ),
         Entry(legend.blank, comparing.overlay([first.scene, second.scene])),
         *_paths(shown, [first, second]),

@@ -32,6 +32,9 @@ class Labels:
     def scene(self, frame: Frame) -> None:
         pass
 
+    def key(self, frame: Frame) -> object:
+        return None if frame.layout.flat else ()  # places move with the values; there are none in a raised picture
+
     def overlay(self, frame: Frame, ink: Ink) -> None:
         view, scene, u = frame.view, frame.scene, frame.unit
         wanted = view.layers.contours and view.contours.labels and frame.layout.flat and scene.axes is not None
@@ -121,6 +124,9 @@ def _marks(frame: Frame) -> list[isolines.Place]:
 def _colours(frame: Frame, level: Level) -> tuple[Colour, Colour]:
     """Ink and halo of a label: the line's colour on paper, or dark or light on what it lies on."""
     unit = float(frame.scale.unit(np.array([level.value]))[0])
+    if frame.contour_ink in ("dark", "light"):
+        inks = (hexa("0b0e13"), hexa("ffffff"))
+        return inks if frame.contour_ink == "dark" else inks[::-1]
     if not frame.view.layers.surface:
         return frame.at(unit), frame.theme.paper
     under = frame.at(unit)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from renderer import facts, fonts
+from renderer.colormaps import Table
 from renderer.facts import Fact
-from renderer.frame import Frame
+from renderer.frame import Frame, Same
 from renderer.ink import Ink
 from renderer.layers import colorbar
 from renderer.layers.critical import KINDS, glyph, interior
@@ -31,6 +32,7 @@ class Entry:
     fact: Fact
     rank: int = 0
     ramp: tuple[str, str] | None = None
+    table: Table | None = None  # those colours, where they are not the frame's
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Legend:
 
     def scene(self, frame: Frame) -> None:
         pass
+
+    def key(self, frame: Frame) -> object:
+        scene, lowest = frame.scene, frame.scale.lowest
+        best = None if lowest is None else float(scene.shown[lowest])
+        return frame.place, scene.meta, frame.scale, best, Same(scene.axes), Same(scene.path), Same(scene.critical)
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         panel, u = frame.layout.panel, frame.unit
@@ -77,7 +84,8 @@ def put(frame: Frame, ink: Ink, found: list[Entry], x0: float, y0: float, x1: fl
         ink.text(heading, x + INDENT * u, y, bold, theme.text, anchor="middle", bold=True)
         if placed.entry.ramp is not None:
             y += RAMP * u
-            _ramp(frame, ink, x + INDENT * u, y, room * u, placed.entry.ramp)
+            table = frame.path_table if placed.entry.table is None else placed.entry.table
+            _ramp(replace(frame, path_table=table), ink, x + INDENT * u, y, room * u, placed.entry.ramp)
         for line in placed.lines:
             y += LINE * u
             ink.text(line, x + INDENT * u, y, small, theme.muted, anchor="middle")
