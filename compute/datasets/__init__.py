@@ -47,7 +47,7 @@ DATASETS: dict[str, DatasetEntry] = {
 def entry(name: str) -> DatasetEntry:
     """What the data set of this name declares; InputError lists the known ones."""
     if name not in DATASETS:
-        raise unknown_name("data set", name, DATASETS)
+        raise unknown_name("data set", name, DATASETS, "thalweg data list")
     return DATASETS[name]
 
 
