@@ -57,7 +57,7 @@ class Stage(App[None]):
 
     def __init__(self, form: Form, office: Office | None) -> None:
         super().__init__()
-        self.screen_ = FormScreen(form, office)
+        self.screen_ = FormScreen(form.kind, form=form, client=office)
         self.result: Any = "open"
 
     def on_mount(self) -> None:
@@ -259,8 +259,12 @@ def test_form_looks_as_it_did(kind: str, size: tuple[int, int], snap_compare: An
     async def settle(pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: pilot.app.focused is not None)
         if kind == "train":
-            focus(pilot.app, "recipe.epochs").cursor_blink = False
-            await pilot.press("0")
-        await until(pilot, lambda: "timating" not in str(pilot.app.screen_.query_one("#estimate").render()))
+            line = focus(pilot.app, "recipe.momentum")
+            line.cursor_blink = False
+            await until(pilot, lambda: line.selection.end == 3)
+            await pilot.press("1", "0", "0")
+        said = pilot.app.screen_.query_one("#estimate")
+        end = "got '100'" if kind == "train" else "about 40 s"
+        await until(pilot, lambda: end in str(said.render()))
 
     assert snap_compare(stage(kind, Office()), terminal_size=size, run_before=settle)

@@ -205,7 +205,7 @@ class Field:
         return " " + " and ".join(parts) if parts else ""
 
     def hint(self) -> str:
-        """The range and what an empty field means, for beside the control."""
+        """The range, for beside the control."""
         if self.kind in ("switch", "many"):
             return ""
         said = ""
@@ -219,8 +219,6 @@ class Field:
             else:
                 said = (f"{lo} or more" if self.above is None else lo) if lo else hi
             said = " or ".join([s for s in (said, *self.words) if s])
-        if self.optional and self.empty:
-            said = f"{said}; empty: {self.empty}" if said else f"empty: {self.empty}"
         return said
 
     def _wrong(self, expected: str, got: str) -> InputError:

@@ -91,7 +91,11 @@ def known(
     def run(r: Mapping[str, Any]) -> Choice:
         recipe = r.get("recipe") or {}
         words = f"{recipe.get('model', 'run')} on {recipe.get('dataset', '?')}"
-        return Choice(str(r["id"]), _title(r, str(r["id"]), words), f"{r.get('checkpoints') or 0} checkpoints")
+        return Choice(
+            str(r["id"]),
+            _title(r, str(r["id"]), words),
+            str(r.get("note") or f"{r.get('checkpoints') or 0} checkpoints"),
+        )
 
     def surface(r: Mapping[str, Any]) -> Choice:
         meta = r.get("meta") or {}
@@ -340,6 +344,13 @@ class Form:
         """An entry of a table of the catalogue by name."""
         return next((e for e in self.catalogue.get(table, ()) if e["name"] == name), None)
 
+    def with_held(self, path: str, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """The choices, and the id that is held already, where it is not among them (an old one)."""
+        held = str(self.raw.get(path, ""))
+        if len(held) < 26 or any(c.value == held for c in choices):
+            return choices
+        return (*choices, Choice(held, f"{path} {held[-6:]}"))
+
     def names(self, table: str) -> tuple[Choice, ...]:
         """The entries of a table of the catalogue."""
         return tuple(
@@ -512,7 +523,7 @@ class PlaneForm(Form):
     kind, title, spec_type, chooser = "plane", "Cut a plane", PlaneSpec, "direction"
 
     def fields(self) -> list[Field]:
-        runs = self.known.runs
+        runs = self.with_held("run", self.known.runs)
         directions = tuple(Choice(d["name"], "", DIRECTIONS.get(d["name"], "")) for d in self.catalogue["directions"])
         direction = str(self.raw.get("direction", "pca" if len(directions) > 1 else directions[0].value))
         out = [
@@ -586,7 +597,8 @@ class SurfaceForm(Form):
 
     def fields(self) -> list[Field]:
         made = {f.path: f for f in of_struct(SurfaceSpec, "", HELP[SurfaceSpec])}
-        planes, runs = self.known.planes, self.known.runs
+        planes = self.with_held("plane", self.known.planes)
+        runs = self.with_held("path", self.known.runs)
         out = [
             made["plane"].but(kind="choice", choices=planes, default=planes[0].value if planes else "", group="Surface",
                               help="The plane to measure on.", none=NO_PLANE),
@@ -689,7 +701,7 @@ class AnalysisForm(Form):
     every = True  # whether options are said even where they are the default, as the command line does
 
     def fields(self) -> list[Field]:
-        surfaces, group = self.known.surfaces, self.title.partition(" ")[2].capitalize()
+        surfaces, group = self.with_held("target", self.known.surfaces), self.title.partition(" ")[2].capitalize()
         entries = self.names(self.table)
         name = str(self.raw.get(self.chooser, entries[0].value if entries else ""))
         out = [

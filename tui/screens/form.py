@@ -3,8 +3,10 @@ what is refused at the field that is meant. Its result are the jobs, or None whe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from weakref import WeakKeyDictionary
 
 import msgspec
 from textual import events, work
@@ -16,9 +18,10 @@ from textual.timer import Timer
 from textual.widgets import Button, Static
 
 from protocol.errors import InputError
-from protocol.requests import EstimateReply, JobInfo, Submitted
+from protocol.exchange import new_id
+from protocol.requests import Catalogue, EstimateReply, JobInfo, Submitted
 from tui import progress
-from tui.forms import Form, ImportForm
+from tui.forms import FORMS, Form, ImportForm, Known, again, known
 from tui.widgets.controls import Changed, Row, TooLong
 
 PAUSE_S = 0.6  # without a change, before an estimate is asked
@@ -26,16 +29,20 @@ LONG_S = 120.0  # a worker may have to start, and to time the first steps
 
 
 class Daemon(Protocol):
-    """What a form needs of a client (protocol.async_client.AsyncClient)."""
+    """What a form needs of the app's hub, or of a client (protocol.async_client.AsyncClient)."""
 
     async def request(self, request: Any, *, timeout_s: float = ...) -> Any: ...
     async def submit(self, *jobs: Any) -> tuple[JobInfo, ...]: ...
-    async def upload(self, file: Any) -> str: ...
 
 
 class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
-    """A form; `client` None: there is no connection, it can be filled in and copied."""
+    """A form for a kind of job, filled in with as much of a spec (plain data) as is given.
 
+    In the app the catalogue and what there is to choose come from its hub and its store. `form` and `client` are for
+    use without them; `client` None: there is no connection, the form can be filled in and copied.
+    """
+
+    AUTO_FOCUS = ""  # the first field, once there are fields
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f5,ctrl+enter", "submit", "Submit", key_display="F5", priority=True),
         Binding("f6", "copy", "Copy as command", key_display="F6"),
@@ -58,19 +65,34 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
     FormScreen #buttons Button { margin-right: 2; }
     """
 
-    def __init__(self, form: Form, client: Daemon | None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        spec: dict[str, Any] | None = None,
+        *,
+        form: Form | None = None,
+        client: Daemon | None = None,
+        name: str = "",
+    ) -> None:
         super().__init__()
-        self.form, self.client = form, client
+        self.kind, self.spec, self.called = kind, spec, name
+        self.made, self.client = form, client
         self.rows: dict[str, Row] = {}
         self._timer: Timer | None = None
         self._busy = False
         self._asked: tuple[Submitted, ...] | None = None  # what was sent, for sending the same again
 
+    @property
+    def form(self) -> Form:
+        """The form, once the catalogue is there."""
+        assert self.made is not None
+        return self.made
+
     def compose(self) -> ComposeResult:
         with Vertical() as box:
-            box.border_title = self.form.title
+            box.border_title = FORMS[self.kind].title
             with VerticalScroll(can_focus=False):
-                yield from self._made()
+                yield Static("reading the daemon's catalogue ...", id="waiting", markup=False)
             yield Static(id="about", markup=False)
             yield Static(id="refused", markup=False)
             yield Static("", id="estimate", markup=False)
@@ -78,6 +100,30 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
                 yield Button("F5 submit", id="submit", compact=True, variant="primary")
                 yield Button("F6 copy as command", id="copy", compact=True)
                 yield Button("Esc leave", id="leave", compact=True)
+
+    def on_mount(self) -> None:
+        self._open()
+
+    @work(exclusive=True, group="open", exit_on_error=False)
+    async def _open(self) -> None:
+        """Take the catalogue and what is known, where no form was given; then show the fields."""
+        waiting = self.query_one("#waiting", Static)
+        if self.made is None:
+            app: Any = self.app
+            self.client = app.hub
+            try:
+                spec = referred(self.spec or {}, app.store.jobs)
+                self.made = begun(self.kind, spec, await catalogue_of(app.hub), known_of(app.store), self.called)
+            except InputError as e:
+                waiting.update(f"✗ {e.msg}")
+                return
+        rows = self._made()
+        await waiting.remove()
+        await self.query_one(VerticalScroll).mount(*rows)
+        self._fit()
+        if rows:
+            rows[0].control.focus()
+        self.call_after_refresh(self._changed)
 
     def _made(self) -> list[Row]:
         made, group = [], None
@@ -87,13 +133,6 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
             made.append(Row(asked, self.form.shown(asked), heading))
             self.rows[asked.path] = made[-1]
         return made
-
-    def on_mount(self) -> None:
-        self._fit()
-        first = next(iter(self.rows.values()), None)
-        if first is not None:
-            first.control.focus()
-        self.call_after_refresh(self._changed)
 
     def on_resize(self, event: events.Resize) -> None:
         self._fit()
@@ -198,10 +237,16 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
         self._say(estimate_text(reply, self.form.kind))
 
     def action_copy(self) -> None:
+        if self.made is None:
+            return
         try:
             command = self.form.command()
         except InputError as e:
             self.notify(e.msg, severity="warning", markup=False)
+            return
+        deeds = getattr(self.app, "deeds", None)
+        if deeds is not None:
+            deeds.copy(command, "the command")
             return
         self.app.copy_to_clipboard(command)
         self.notify(command, title="Copied", markup=False)
@@ -214,7 +259,7 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
         {"submit": self.action_submit, "copy": self.action_copy, "leave": self.action_leave}[event.button.id or ""]()
 
     def action_submit(self) -> None:
-        if self._busy:
+        if self._busy or self.made is None:
             return
         if self.client is None:
             self._say("not connected: nothing was submitted")
@@ -257,11 +302,81 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
 
         from tui import packing
 
-        assert self.client is not None
+        client: Any = getattr(self.client, "client", None) or self.client  # the hub's
         with await asyncio.to_thread(_entered, packing.packed(file)) as sent:
-            upload = await self.client.upload(sent)
+            upload = await client.upload(sent)
         first = msgspec.structs.replace(jobs[0], spec=msgspec.structs.replace(jobs[0].spec, upload=upload))
         return (first, *jobs[1:])
+
+
+def begun(
+    kind: str, spec: Mapping[str, Any] | None, catalogue: Mapping[str, Any], known: Known, name: str = ""
+) -> Form:
+    """A form, filled in with a spec where that is whole. Raises InputError as forms.again does."""
+    spec = {**(spec or {}), "kind": kind}
+    try:
+        msgspec.convert(spec, FORMS[kind].spec_type)
+    except msgspec.ValidationError:
+        spec = {"kind": kind}  # less than a whole spec
+    if len(spec) == 1:
+        return FORMS[kind](catalogue, known)
+    return again(spec, catalogue, known, name)
+
+
+def referred(spec: Mapping[str, Any], jobs: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec with `job:ID` replaced by what that job gave, as far as it is known."""
+    gives = {"plane": ("plane",), "target": ("surface",), "trajectory": ("run",), "path": ("run",), "origin": ("run",)}
+    out = dict(spec)
+    for name, value in spec.items():
+        if name in gives and isinstance(value, str) and value.startswith("job:"):
+            id, at, which = value.removeprefix("job:").partition("@")
+            if found := next((getattr(jobs[id], g) for g in gives[name] if id in jobs), ""):
+                out[name] = found + at + which
+    return out
+
+
+_CATALOGUES: WeakKeyDictionary[Any, tuple[str, dict[str, Any]]] = WeakKeyDictionary()
+
+
+async def catalogue_of(hub: Any) -> dict[str, Any]:
+    """The daemon's catalogue; asked once in the life of a daemon. Raises InputError."""
+    boot = hub.store.link.boot
+    kept = _CATALOGUES.get(hub)
+    if kept is None or kept[0] != boot:
+        _, arrays = await hub.call(Catalogue(id=new_id()), timeout_s=LONG_S)
+        kept = _CATALOGUES[hub] = (boot, msgspec.json.decode(bytes(arrays["catalogue"]), type=dict[str, Any]))
+    return kept[1]
+
+
+def known_of(store: Any) -> Known:
+    """What there is to choose from, from the app's store, newest first."""
+
+    def newest(table: dict[str, Any]) -> list[Any]:
+        return sorted(table.values(), key=lambda r: r.created, reverse=True)
+
+    return known(
+        runs=[
+            {"id": r.id, "name": r.name, "recipe": {"model": r.model, "dataset": r.dataset}, "note": _run_note(r)}
+            for r in newest(store.runs)
+        ],
+        planes=[
+            {
+                "id": p.id,
+                "hash": p.hash,
+                "name": p.name,
+                "meta": {"kind": p.kind, "origin": p.run and f"run {p.run[-6:]}"},
+            }
+            for p in newest(store.planes)
+        ],
+        surfaces=[
+            {"id": s.id, "name": s.name, "meta": {"model": s.model, "data": s.data}} for s in newest(store.surfaces)
+        ],
+    )
+
+
+def _run_note(run: Any) -> str:
+    loss = "" if run.loss is None else f", loss {run.loss:.3g}"
+    return f"{run.epochs_done} of {run.epochs} epochs{loss}"
 
 
 def _entered(context: Any) -> Any:
