@@ -71,16 +71,29 @@ class Field:
 
     def at_grid(self, x: Floats, y: Floats) -> Floats:
         """Unit values at grid coordinates: x in [0, W-1] columns, y in [0, H-1] rows."""
-        height, width = self.shape
-        j = np.clip(np.floor(x).astype(int), 0, width - 2)
-        i = np.clip(np.floor(y).astype(int), 0, height - 2)
-        smoothing: Smoothing = "catmull-rom" if self._cubic else "bilinear"
-        wx, wy = weights(x - j, smoothing), weights(y - i, smoothing)
-        out = np.zeros(np.broadcast(x, y).shape)
-        for a in range(4) if self._cubic else (1, 2):
-            for b in range(4) if self._cubic else (1, 2):
-                out += wy[..., a] * wx[..., b] * self._extended(i + a - 1, j + b - 1)
-        return out
+        x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
+        j, wx = self._taps(x, self.shape[1])
+        i, wy = self._taps(y, self.shape[0])
+        samples = self._extended(*np.broadcast_arrays(i[..., :, None], j[..., None, :]))
+        return np.asarray(np.einsum("...ab,...a,...b->...", samples, wy, wx))
+
+    def on(self, x: Floats, y: Floats) -> Floats:
+        """Unit values (h, w) where columns x (w,) cross rows y (h,): the same, and each sample is read once."""
+        j, wx = self._taps(x, self.shape[1])
+        i, wy = self._taps(y, self.shape[0])
+        rows, i = np.unique(i, return_inverse=True)
+        columns, j = np.unique(j, return_inverse=True)
+        samples = self._extended(*np.meshgrid(rows, columns, indexing="ij"))
+        i, j = i.reshape(wy.shape), j.reshape(wx.shape)
+        lines = sum(wy[:, a, None] * samples[i[:, a]] for a in range(wy.shape[1]))
+        return np.asarray(sum(wx[:, b] * lines[:, j[:, b]] for b in range(wx.shape[1])))
+
+    def _taps(self, x: Floats, count: int) -> tuple[Ints, Floats]:
+        """The samples (..., 2 or 4) that a coordinate along an axis of `count` points reads, and their weights."""
+        first = np.clip(np.floor(x).astype(int), 0, count - 2)
+        if self._cubic:
+            return first[..., None] + np.arange(-1, 3), weights(x - first, "catmull-rom")
+        return first[..., None] + np.arange(2), weights(x - first, "bilinear")[..., 1:3]
 
     def samples(self, most: int) -> tuple[Floats, Floats, Floats]:
         """Unit values (h, w) of every few measured points, at most `most` a side, and their rows (h,), columns (w,)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ Floats = NDArray[np.float64]
 AUTO_FILL, AUTO_LINES = "lipari", "plasma"  # thin lines need more saturation than areas
 
 
+class Same:
+    """Equal to what wraps the very same object: for keys that hold arrays."""
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.held is self.held
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One picture to be. `jitter` is the sub-pixel shift of the pass being drawn."""
@@ -38,7 +50,8 @@ class Frame:
     path_table: colormaps.Table
     camera: Camera  # the view's, with what was automatic filled in
     jitter: tuple[float, float] = (0.0, 0.0)
-    live: bool = False  # one frame of many: fewer vertices
+    live: bool = False  # one frame of many: what is costly to place stays where it was
+    coarse: bool = False  # somebody is turning it: fewer vertices
     alone: bool = True  # no other sheet stands in the same picture
 
     @property
@@ -48,6 +61,11 @@ class Frame:
     @property
     def scale(self) -> Scale:
         return self.scene.scale
+
+    @cached_property
+    def place(self) -> object:
+        """What decides where things stand, to compare with another frame's: view, layout and projection."""
+        return self.view, self.layout, self.sides, self.projection.matrix.tobytes()
 
     @property
     def unit(self) -> float:
@@ -171,10 +189,34 @@ def sides(scene: Scene) -> tuple[float, float]:
     return camera.half_sides(float(alpha[-1] - alpha[0]), float(beta[-1] - beta[0]))
 
 
-def make(scene: Scene, width: float, height: float, scale: float) -> Frame:
-    """The frame of a scene for a picture of width x height at `scale`."""
+def make(scene: Scene, width: float, height: float, scale: float, watch: Watch | None = None) -> Frame:
+    """The frame of a scene for a picture of width x height at `scale`; `watch` holds an automatic camera still."""
     layout = compute(scene.view, width, height, scale, sides(scene))
-    return placed(scene, layout, scene.view.camera if layout.flat else automatic([scene]))
+    if layout.flat:
+        return placed(scene, layout, scene.view.camera)
+    return placed(scene, layout, watch.lens(scene) if watch is not None else automatic([scene]))
+
+
+class Watch:
+    """Holds a camera that chooses its own angles: while rows come it looks again only when twice as many are there, and
+    when the last one came, so that the picture does not turn with every row."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._lens = Camera()
+
+    def lens(self, scene: Scene, anew: bool = False) -> Camera:
+        """The camera of a scene; `anew` looks again whatever was known."""
+        height = len(scene.n)
+        rows = height - scene.unmeasured
+        view = scene.view
+        key = (
+            scene.id, id(scene), rows.bit_length() if rows < height else -1, len(scene.path), view.camera, view.mode,
+            view.height, view.metric, view.normalise, view.layers.path, view.log_height, view.clip,
+        )  # fmt: skip
+        if anew or key != self._key:
+            self._key, self._lens = key, automatic([scene])
+        return self._lens
 
 
 def placed(scene: Scene, layout: Layout, lens: Camera) -> Frame:
@@ -186,12 +228,17 @@ def placed(scene: Scene, layout: Layout, lens: Camera) -> Frame:
     else:
         projection = camera.turntable(layout.plot, layout.size, half, box_top(view), lens)
     name = (AUTO_FILL if view.layers.surface else AUTO_LINES) if view.colormap == "auto" else view.colormap
-    table = colormaps.table(name)[:: -1 if view.reverse else 1]
-    if not view.layers.surface:  # thin lines in the paper's own colour cannot be seen
-        table = colormaps.legible(table, theme.paper[:3], 1.9 if view.theme == "light" else 2.8)
-    return Frame(
-        scene, layout, half, projection, theme, np.ascontiguousarray(table), colormaps.table(view.path_colormap), lens
-    )
+    table = _table(name, view.reverse, None if view.layers.surface else view.theme)
+    return Frame(scene, layout, half, projection, theme, table, colormaps.table(view.path_colormap), lens)
+
+
+@lru_cache(16)
+def _table(name: str, reverse: bool, on: str | None) -> colormaps.Table:
+    """A colour map, made legible for lines on the paper of a theme."""
+    table = colormaps.table(name)[:: -1 if reverse else 1]
+    if on is not None:  # thin lines in the paper's own colour cannot be seen
+        table = colormaps.legible(table, THEMES[on].paper[:3], 1.9 if on == "light" else 2.8)
+    return np.ascontiguousarray(table)
 
 
 def automatic(scenes: Sequence[Scene]) -> Camera:

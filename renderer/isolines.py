@@ -37,8 +37,7 @@ def refine(field: Field, finest: int = FINEST) -> Refined:
         cells = (count - 1) * k
         axes.append(np.linspace(0, count - 1, min(cells, finest) + 1))
     x, y = axes
-    gx, gy = np.meshgrid(x, y)
-    values = field.at_grid(gx, gy)
+    values = field.on(x, y)
     good = field.valid(*np.meshgrid(np.round(y).astype(int), np.round(x).astype(int), indexing="ij"))
     valid = good[:-1, :-1] & good[1:, :-1] & good[:-1, 1:] & good[1:, 1:]
     return Refined(values, valid, x, y)

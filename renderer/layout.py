@@ -41,6 +41,7 @@ class Layout:
     provenance: tuple[float, float]
     below: bool  # the panel is under the plot
     flat: bool  # the plot is a plane seen straight from above
+    stage: Rect | None = None  # all that a raised picture may cover when it is zoomed; None: everything
 
     @property
     def right(self) -> float:
@@ -100,6 +101,12 @@ def compute(view: View, width: float, height: float, scale: float, sides: tuple[
         panel_rect = Rect(margin * unit, (bottom + 16) * unit, (w - margin) * unit, foot * unit)
     else:
         panel_rect = Rect(panel_x * unit, panel_y * unit, (panel_x + panel) * unit, foot * unit)
+    stage = Rect(
+        0.0,
+        (top - 6) * unit if layers.title else 0.0,
+        size[0] if below or not panel else (panel_x - 14) * unit,
+        (bottom + 4) * unit if below else (foot + 8) * unit if layers.provenance else size[1],
+    )
     return Layout(
         size=size,
         unit=unit,
@@ -111,4 +118,5 @@ def compute(view: View, width: float, height: float, scale: float, sides: tuple[
         provenance=(title_x * unit, (h - margin * 0.6) * unit),
         below=below,
         flat=flat,
+        stage=Rect(*(float(round(v)) for v in (stage.x0, stage.y0, stage.x1, stage.y1))),
     )

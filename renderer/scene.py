@@ -212,9 +212,14 @@ class Scene:
     @property
     def unfinished(self) -> bool:
         """Whether there are rows without any measured point."""
+        return self.unmeasured > 0
+
+    @property
+    def unmeasured(self) -> int:
+        """How many rows have no measured point."""
         if self._unmeasured is None:
             self._unmeasured = (self.n == 0).all(1)
-        return bool(self._unmeasured.any())
+        return int(np.count_nonzero(self._unmeasured))
 
     @property
     def field(self) -> Field:

@@ -54,10 +54,10 @@ class Sheet:
         plot = frame.layout.plot
         pixels = max(plot.width, plot.height) * min(max(frame.camera.zoom, 0.5), 8.0)
         if store.k > 1:  # a divisor of k, so that each measured point is a vertex
-            fewest = FEWEST * 0.67 if frame.live else max(FEWEST, pixels / STILL_PIXELS_CURVED)
+            fewest = FEWEST * 0.67 if frame.coarse else max(FEWEST, pixels / STILL_PIXELS_CURVED)
             return max(d for d in range(1, store.k + 1) if store.k % d == 0 and (d == 1 or side / d >= fewest))
-        most = min(MOST_LIVE, pixels / STILL_PIXELS) if frame.live else pixels / STILL_PIXELS
-        return max(1, math.ceil(side / most) if frame.live else math.floor(side / most))
+        most = min(MOST_LIVE, pixels / STILL_PIXELS) if frame.coarse else pixels / STILL_PIXELS
+        return max(1, math.ceil(side / most) if frame.coarse else math.floor(side / most))
 
     def draw(
         self,

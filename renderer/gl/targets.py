@@ -18,7 +18,7 @@ class Targets:
         self.ctx, self.size, self.program = ctx, size, programs["resolve"]
         self._vao = ctx.vertex_array(self.program, [])
         self._colour = ctx.texture(size, 4)
-        self._sum = ctx.texture(size, 4, dtype="f2")
+        self._sum = ctx.texture(size, 4, dtype="nu2")  # sixteenths of frames in 65536ths: finer than half floats
         self._depth = ctx.depth_renderbuffer(size)
         self.frame = ctx.framebuffer([self._colour], self._depth)
         self.sum = ctx.framebuffer([self._sum])
@@ -37,12 +37,12 @@ class Targets:
         put(self.program, source=0, weight=weight)
         self._vao.render(moderngl.TRIANGLES, vertices=3)
 
-    def take(self) -> None:
-        """Copy the sum back into the frame, which is then bound for what lies on the picture."""
+    def take(self, factor: float) -> None:
+        """Copy the sum times `factor` back into the frame, which is then bound for what lies on the picture."""
         self.frame.use()
         self.ctx.disable(moderngl.DEPTH_TEST | moderngl.BLEND)
         self._sum.use(0)
-        put(self.program, source=0, weight=1.0)
+        put(self.program, source=0, weight=factor)
         self._vao.render(moderngl.TRIANGLES, vertices=3)
 
     def show(self, screen: moderngl.Framebuffer) -> None:

@@ -1,7 +1,8 @@
 """One file a layer, and the one list of them, in drawing order.
 
 A layer has `scene(frame)` for what stands in the landscape (drawn once a jittered pass, with depth) and
-`overlay(frame, ink)` for what lies on the picture (collected once, drawn last at whole device pixels).
+`overlay(frame, ink)` for what lies on the picture (drawn last at whole device pixels). `key(frame)` is what the overlay
+depends on: while it stays equal, the ink of the last time is drawn again. None: it is asked every time.
 
 probe.py, notes.py and help.py are not in the list: they lie over the window and not in the picture (../hud.py).
 """
@@ -23,6 +24,8 @@ class Layer(Protocol):
     def sync(self, frame: Frame, dirty: Dirty) -> None: ...
 
     def scene(self, frame: Frame) -> None: ...
+
+    def key(self, frame: Frame) -> object: ...
 
     def overlay(self, frame: Frame, ink: Ink) -> None: ...
 

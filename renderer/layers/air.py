@@ -90,5 +90,8 @@ class Air:
         tint = np.tile(np.array(fade(frame.theme.text, 0.22)), (len(p), 1))
         self.kit.shapes.draw(capsules(p[:, 0], p[:, 1], 0.45 * frame.unit, tint, tint), frame.layout.size)
 
+    def key(self, frame: Frame) -> object:
+        return ()  # there is none
+
     def overlay(self, frame: Frame, ink: Ink) -> None:
         pass

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from renderer import fonts, words
-from renderer.frame import Frame
+from renderer.frame import Frame, Same
 from renderer.ink import Ink
 from renderer.layers.box import axis_ticks, height_ticks
 from renderer.scene import Dirty
@@ -22,6 +22,9 @@ class Axes:
 
     def scene(self, frame: Frame) -> None:
         pass
+
+    def key(self, frame: Frame) -> object:
+        return frame.place, Same(frame.scene.axes), frame.scene.meta, frame.scale
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         if frame.scene.axes is None or not frame.view.layers.axes:
@@ -71,7 +74,7 @@ def _flat(frame: Frame, ink: Ink) -> None:
 
 def _raised(frame: Frame, ink: Ink) -> None:
     (sx, sy), u = frame.sides, frame.unit
-    eye = frame.projection.eye
+    eye = frame.projection.eye * (1 if frame.projection.eye[2] >= 0 else -1)  # from below the far edges are lower
     near_x, near_y = (1 if eye[0] >= 0 else -1), (1 if eye[1] >= 0 else -1)
     middle = frame.pixels(np.array([[0.0, 0.0, 0.0]]))[0, :2]
     edges = [
@@ -103,19 +106,50 @@ def _upright(frame: Frame, ink: Ink, taken: list[Box]) -> None:
     heading = words.METRIC[frame.view.metric].replace("Standard error of the loss", "Std. error")
     for at, label in marks:
         q = frame.pixels(at[None])[0]
+        if not _on_stage(frame, (q[0], q[1], 5 * u, 0.0)):
+            continue
         ink.line((q[0], q[1]), (q[0] - 5 * u, q[1]), max(1.0, u), frame.theme.line)
         half = fonts.width(label, SIZE * u) / 2
         box = (q[0] - 9 * u - half, q[1], half, SIZE * u * 0.5)
-        if _free(box, taken, 0.0, 2 * u):
+        if _free(box, taken, 0.0, 2 * u) and _on_stage(frame, box):
             ink.text(label, q[0] - 9 * u, q[1], SIZE * u, frame.theme.text, align=1.0, anchor="middle")
             taken.append(box)
-    if not frame.view.normalise and heading and marks:
+    half = fonts.width(heading, NAME * u) / 2
+    shown = _on_stage(frame, (p[1, 0] - 4 * u, p[1, 1] - 18 * u, half, NAME * u / 2))
+    if not frame.view.normalise and heading and marks and shown:
         ink.text(heading, p[1, 0] - 4 * u, p[1, 1] - 14 * u, NAME * u, frame.theme.text, align=0.5)
 
 
 def _free(box: Box, taken: list[Box], across: float, down: float) -> bool:
     """Whether a label keeps its distance from all others."""
     return all(abs(box[0] - t[0]) > box[2] + t[2] + across or abs(box[1] - t[1]) > box[3] + t[3] + down for t in taken)
+
+
+def _on_stage(frame: Frame, box: Box) -> bool:
+    """Whether a label stands where the raised picture may be: one of a zoomed picture may lie beyond."""
+    stage = frame.layout.stage
+    return stage is None or (
+        stage.x0 <= box[0] - box[2]
+        and box[0] + box[2] <= stage.x1
+        and stage.y0 <= box[1] - box[3]
+        and box[1] + box[3] <= stage.y1
+    )
+
+
+def _part_on_stage(frame: Frame, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The part of the line from pixel a to b that lies on the stage (Liang & Barsky 1984)."""
+    stage = frame.layout.stage
+    if stage is None:
+        return a, b
+    t0, t1 = 0.0, 1.0
+    for start, way, lo, hi in zip(a, b - a, (stage.x0, stage.y0), (stage.x1, stage.y1)):
+        if abs(way) < 1e-9:
+            if not lo <= start <= hi:
+                return None
+            continue
+        first, last = sorted(((lo - start) / way, (hi - start) / way))
+        t0, t1 = max(t0, first), min(t1, last)
+    return (a + t0 * (b - a), a + t1 * (b - a)) if t0 < t1 else None
 
 
 def _with(a: np.ndarray, which: int, at: float) -> np.ndarray:
@@ -136,7 +170,10 @@ def _edge(
 ) -> None:
     """Ticks outwards from the edge a-b of the floor, and the axis' name along it."""
     u, theme = frame.unit, frame.theme
-    pa, pb = frame.pixels(np.stack([a, b]))[:, :2]
+    part = _part_on_stage(frame, *frame.pixels(np.stack([a, b]))[:, :2])
+    if part is None:
+        return
+    pa, pb = part
     along = pb - pa
     length = float(np.linalg.norm(along))
     if length < 40 * u:
@@ -148,17 +185,23 @@ def _edge(
     reach = 0.0
     for at, label in marks:
         q = frame.pixels(at[None])[0, :2]
+        if not _on_stage(frame, (float(q[0]), float(q[1]), 0.0, 0.0)):
+            continue
         tip = q + out * 5 * u
         ink.line(tuple(q), tuple(tip), max(1.0, u), theme.line)
         width = fonts.width(label, SIZE * u)
         # the label's box touches the tick's tip from outside
         centre = q + out * 10 * u + out * (abs(out[0]) * width / 2 + abs(out[1]) * SIZE * u * 0.42)
         box = (float(centre[0]), float(centre[1]), width / 2, SIZE * u * 0.5)
-        if _free(box, taken, 7 * u, 3 * u):
+        if _free(box, taken, 7 * u, 3 * u) and _on_stage(frame, box):
             ink.text(label, centre[0], centre[1], SIZE * u, theme.text, align=0.5, anchor="middle")
             taken.append(box)
             reach = max(reach, 10 * u + abs(out[0]) * width + abs(out[1]) * SIZE * u)
     angle = float(np.degrees(np.arctan2(-along[1], along[0])))
     angle = (angle + 90) % 180 - 90
     centre = (pa + pb) / 2 + out * (reach + 21 * u)
+    half = fonts.width(name, NAME * u) / 2
+    room = np.abs(along) * half + np.abs(out) * NAME * u / 2
+    if not _on_stage(frame, (float(centre[0]), float(centre[1]), float(room[0]), float(room[1]))):
+        return
     ink.text(name, centre[0], centre[1], NAME * u, theme.text, align=0.5, anchor="middle", angle=angle)

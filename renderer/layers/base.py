@@ -26,5 +26,8 @@ class Base:
         if self.kit.store.any_invalid:
             self.kit.sheet.draw(frame, patches=True, raised=False)
 
+    def key(self, frame: Frame) -> object:
+        return ()  # there is none
+
     def overlay(self, frame: Frame, ink: Ink) -> None:
         pass

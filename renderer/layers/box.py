@@ -24,11 +24,33 @@ def axis_ticks(frame: Frame, which: int) -> list[tuple[float, str]]:
     axis, side = frame.scene.axes[which], frame.sides[which]
     lo, hi = float(axis[0]), float(axis[-1])
     count = max(2, round(TICKS * side / max(frame.sides)))
-    found = ticks.linear(lo, hi, count)
-    while len(found) < FEWEST and count < 3 * FEWEST:  # so coarse a step leaves too few inside of the range
+    (first, last), share = seen(frame, which)
+    if frame.layout.flat:
+        count = max(2, round(count * share))
+    elif frame.camera.zoom > 1.5:  # as large as it is, there is room for more of them
+        count = round(count * min(frame.camera.zoom, 12.0))
+    found = ticks.linear(first, last, count)
+    fewest = FEWEST if share > 0.9 else 2
+    while len(found) < fewest and count < 3 * FEWEST:  # so coarse a step leaves too few inside of the range
         count += 1
-        found = ticks.linear(lo, hi, count)
+        found = ticks.linear(first, last, count)
     return [(((t.value - lo) / (hi - lo) * 2 - 1) * side, t.label) for t in found]
+
+
+def seen(frame: Frame, which: int) -> tuple[tuple[float, float], float]:
+    """The range of alpha (0) or beta (1) that a flat plot shows, zoomed and shifted, and the share of the plot's side
+    that it takes; all of it in a raised picture."""
+    assert frame.scene.axes is not None
+    axis, lens = frame.scene.axes[which], frame.view.camera
+    lo, hi = float(axis[0]), float(axis[-1])
+    if not frame.layout.flat or (lens.zoom, lens.shift_x, lens.shift_y) == (1.0, 0.0, 0.0):
+        return (lo, hi), 1.0
+    shift = (lens.shift_x, lens.shift_y)[which]
+    ends = [(edge - shift) / lens.zoom for edge in (-1.0, 1.0)]  # of the plot, where the grid is from -1 to 1
+    a, b = max(ends[0], -1.0), min(ends[1], 1.0)
+    if a >= b:
+        return (lo, hi), 0.0
+    return (lo + (a + 1) / 2 * (hi - lo), lo + (b + 1) / 2 * (hi - lo)), (b - a) / (ends[1] - ends[0])
 
 
 def height_ticks(frame: Frame) -> list[tuple[float, str]]:
@@ -106,6 +128,9 @@ class Box:
             tint = np.tile(np.array(colour), (len(ends), 1))
             shapes = capsules(ends[:, 0], ends[:, 1], width * unit / 2, tint, tint)
             self.kit.shapes.draw(shapes, frame.layout.size)
+
+    def key(self, frame: Frame) -> object:
+        return ()  # there is none
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         pass

@@ -52,6 +52,9 @@ class ColorBar:
     def scene(self, frame: Frame) -> None:
         pass
 
+    def key(self, frame: Frame) -> object:
+        return frame.place, frame.scene.meta, frame.scale
+
     def overlay(self, frame: Frame, ink: Ink) -> None:
         if not drawn(frame):
             return

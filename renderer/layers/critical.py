@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderer import isolines
-from renderer.frame import Frame
+from renderer.frame import Frame, Same
 from renderer.gl.kit import Kit
 from renderer.ink import CROSS, RING, TRIANGLE, Ink
 from renderer.scene import Dirty
@@ -118,6 +118,11 @@ class Critical:
             small = len(away) > 0 and float(away.max()) < 1.4 * CLEAR * u
             self._key, self._radius = key, float(away.max()) + 2 * u if small else CLEAR * u
         return max(self._radius, CLEAR * u)
+
+    def key(self, frame: Frame) -> object:
+        if not frame.layout.flat:
+            return ()
+        return frame.place, Same(frame.scene.axes), Same(frame.scene.critical), frame.scale.lowest, frame.scale.constant
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         """Seen from above, marks lie over the frame of the axes, so that those on the border are whole."""

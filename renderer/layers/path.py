@@ -13,7 +13,7 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from renderer.frame import Frame
+from renderer.frame import Frame, Same
 from renderer.gl.kit import Kit
 from renderer.ink import Ink, capsules
 from renderer.scene import Dirty
@@ -156,6 +156,9 @@ class Path:
             shapes[:, 6] = r + extra
             out.append(shapes)
         return out
+
+    def key(self, frame: Frame) -> object:
+        return (frame.place, Same(frame.scene.axes), Same(frame.scene.path)) if frame.layout.flat else ()
 
     def overlay(self, frame: Frame, ink: Ink) -> None:
         """Seen from above, dots lie over the frame of the axes, so that those on the border are whole."""

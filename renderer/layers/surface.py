@@ -40,5 +40,8 @@ class Surface:
         )
         self.kit.ctx.fbo.depth_mask = True
 
+    def key(self, frame: Frame) -> object:
+        return ()  # there is none
+
     def overlay(self, frame: Frame, ink: Ink) -> None:
         pass

@@ -15,6 +15,9 @@ class Title:
     def scene(self, frame: Frame) -> None:
         pass
 
+    def key(self, frame: Frame) -> object:
+        return frame.place, frame.scene.meta, frame.scene.n.shape
+
     def overlay(self, frame: Frame, ink: Ink) -> None:
         u, theme, layout = frame.unit, frame.theme, frame.layout
         widest = layout.right - layout.margin
