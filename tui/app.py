@@ -136,7 +136,10 @@ class ThalwegApp(App[int]):
     def _fatal_error(self) -> None:
         """A crash is one sentence and the path of a log, with no local values."""
         error = self._exception
-        self.crash = crashed(error) if error is not None else None
+        if self.crash is not None or error is None:  # the first one tells
+            self._close_messages_no_wait()
+            return
+        self.crash = crashed(error)
         sentence = f"thalweg: an error that it did not expect ({type(error).__name__}); details are in {self.crash}"
         self._exit_renderables.append(Text(sentence))
         self._close_messages_no_wait()

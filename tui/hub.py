@@ -305,6 +305,8 @@ class Hub:
             tag = thing.__struct_config__.tag
             if tag == "job.state":
                 self._fetch_result(thing.job)
+            elif tag == "job.progress":
+                self._fetch_work(thing.job)
             elif tag in ("surface.done", "analysis.done"):
                 self.fetch("surface", thing.surface)
 
@@ -314,6 +316,17 @@ class Hub:
         """Read the record of this thing soon."""
         self._fetch[(kind, id)] = None
         self._fetch_due.set()
+
+    def _fetch_work(self, job: str) -> None:
+        """The run or surface of a job is known a moment after its start."""
+        found = self.store.jobs.get(job)
+        if found is not None and found.kind in ("train", "surface"):
+            kind: Kind = "run" if found.kind == "train" else "surface"
+            id = found.run if kind == "run" else found.surface
+            if not id:
+                self.fetch("job", job)
+            elif id not in self.store.table(kind):
+                self.fetch(kind, id)
 
     def _fetch_result(self, job: str) -> None:
         found = self.store.jobs.get(job)

@@ -22,11 +22,11 @@ A plane cuts through weight space at the trained weights.
 A surface is the loss on that plane, row by row.
 """
 KEYS = (
-    ("enter", "start the demo: train, two planes, two surfaces (3 min)"),
-    ("q", "the quick demo: less of everything (30 s)"),
+    ("enter", "the demo: train, two planes, two surfaces (3 min)"),
+    ("k", "the quick demo: less of everything (30 s)"),
     ("n", "train a network of your own choice"),
     ("i", "import a surface or checkpoints"),
-    ("esc", "look around first; ? lists every key"),
+    ("esc", "look around first; ? lists every key, q leaves"),
 )
 
 
@@ -35,10 +35,11 @@ class WelcomeScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,d,D", "demo(False)", "demo"),
-        Binding("q", "demo(True)", "quick demo"),
+        Binding("k", "demo(True)", "quick demo"),
         Binding("n", "leave('train')", "new"),
         Binding("i", "leave('import')", "import"),
         Binding("escape", "leave('')", "look around"),
+        Binding("q", "leave('quit')", "quit"),
         Binding("question_mark,f1", "leave('help')", "help"),
     ]
 

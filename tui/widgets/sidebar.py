@@ -58,6 +58,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
         super().__init__(id=id)
         self.nodes: list[Node] = []
         self.at: Node | None = None
+        self.moved = False  # whether a person has put the cursor anywhere
         self.folded: set[Kind] = set()
         self.all: set[Kind] = set()  # groups that show every member
         self.words: tuple[str, ...] = ()
@@ -79,7 +80,8 @@ class Sidebar(Panel, ScrollView, can_focus=True):
     def build(self) -> None:
         """The nodes in order, where that may have changed."""
         lists = self.store.version(f"list/{k}" for k in KINDS)
-        key = (lists, frozenset(self.folded), frozenset(self.all), self.words, len(self.store.loaded))
+        jobs = tuple(j.state + j.id for j in self.store.jobs.values() if j.active)
+        key = (lists, jobs, frozenset(self.folded), frozenset(self.all), self.words, len(self.store.loaded))
         if key == self._built:
             return
         self._built = key
@@ -87,7 +89,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
         for kind in KINDS:
             ids = sorted(self.store.table(kind), reverse=True)  # ULIDs: newest first
             if kind == "job":
-                ids.sort(key=lambda j: not self.store.jobs[j].active)
+                ids.sort(key=self._rank)
             if self.words:
                 texts = self._texts(kind)
                 ids = [i for i in ids if all(w in texts[i] for w in self.words)]
@@ -100,10 +102,20 @@ class Sidebar(Panel, ScrollView, can_focus=True):
             self.nodes += [(kind, i) for i in (ids[:FOLDED_OVER] if cut else ids)]
             if cut:
                 self.nodes.append((kind, "…"))
-        if self.at not in self._index():
+        untouched = not self.moved and (self.at is None or not self.at[1])  # a thing came into an empty list
+        if self.at not in self._index() or (untouched and any(n[1] for n in self.nodes)):
             self.at = next((n for n in self.nodes if n[1] and n[1] != "…"), self.nodes[0] if self.nodes else None)
             self._tell(entered=False)
         self.virtual_size = Size(0, len(self.nodes))
+
+    def _rank(self, job: str) -> tuple[int, int, int]:
+        """Those in work first, then the queue as it will be done, then what ended, newest first."""
+        known = self.store.jobs[job]
+        order = {"running": 0, "pausing": 0, "cancelling": 0, "paused": 1, "queued": 2, "waiting": 3}.get(
+            known.state, 4
+        )
+        place = int(job, 36)
+        return order, -known.priority if order < 4 else 0, place if order < 4 else -place
 
     def _index(self) -> dict[Node, int]:
         return {node: k for k, node in enumerate(self.nodes)}
@@ -234,7 +246,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
         if not self.nodes:
             return
         k = max(0, min(len(self.nodes) - 1, k))
-        self.at = self.nodes[k]
+        self.at, self.moved = self.nodes[k], True
         self.scroll_to_region(Region(0, k, 1, 1), animate=False, force=True, immediate=True)
         self.refresh()
         self._tell(entered=entered)
