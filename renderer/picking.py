@@ -45,7 +45,8 @@ def pick(frame: Frame, x: float, y: float) -> Hit | None:
     scene, layout = frame.scene, frame.layout
     if scene.axes is None:
         return None
-    if layout.flat and not (layout.plot.x0 <= x <= layout.plot.x1 and layout.plot.y0 <= y <= layout.plot.y1):
+    seen = layout.plot if layout.flat else layout.stage
+    if seen is not None and not (seen.x0 <= x <= seen.x1 and seen.y0 <= y <= seen.y1):
         return None
     near, far = sight(frame, x, y)
     if frame.flat:
