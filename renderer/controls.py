@@ -291,7 +291,8 @@ def _colours(by: int) -> Change:
     def change(view: View, place: Place) -> View:
         names = [name for name in COLORMAPS if name != "auto"]
         used = view.colormap if view.colormap != "auto" else (AUTO_FILL if view.layers.surface else AUTO_LINES)
-        return msgspec.structs.replace(view, colormap=names[(names.index(used) + by) % len(names)])
+        at = names.index(used) if used in names else min(-by, 0)  # AUTO_LINES has no name
+        return msgspec.structs.replace(view, colormap=names[(at + by) % len(names)])
 
     return change
 
@@ -339,6 +340,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(("]",), "height.more", "Picture", "raise higher", _height(GROW), line=_HEIGHT),
     Key(("l",), "log", "Picture", "logarithmic: automatic, on, off", _logarithmic),
     Key(("n",), "normalise", "Picture", "scales from 0 to 1", _next("normalise", (False, True))),
+    Key(("e",), "shared_scale", "Picture", "one scale for all, or each its own", _next("shared_scale", (True, False))),
     Key(("a",), "metric", "Picture", "loss, accuracy, standard error", _next("metric", get_args(Metric))),
     Key(("g",), "colormap.next", "Picture", "next colours", _colours(1), line=_COLOURS),
     Key(("shift+g",), "colormap.previous", "Picture", "previous colours", _colours(-1), line=_COLOURS),
@@ -422,6 +424,7 @@ NAMES = {
     "metric": "Metric",
     "height": "Height",
     "normalise": "Scales from 0 to 1",
+    "shared_scale": "One scale for all",
     "log_color": "Logarithmic",
     "colormap": "Colours",
     "smoothing": "Between the points",
