@@ -21,7 +21,7 @@ from compute import estimates, lookup
 from compute.store import JobRecord, SurfaceRecord, Tables
 from protocol import events
 from protocol.errors import InputError
-from protocol.files import PATH_DTYPE, Surface
+from protocol.files import CRITICAL_KINDS, PATH_DTYPE, Surface
 from protocol.requests import (
     PIECE,
     CheckpointList,
@@ -275,7 +275,7 @@ def _surface_state(t: Tables, workspace: Path, record: SurfaceRecord) -> tuple[d
         s = Surface.load(workspace / record.file)
         arrays: Arrays = {name: getattr(s, name).astype("<f4") for name in ("loss", "sem", "accuracy")}
         arrays |= {"alpha": s.alpha, "beta": s.beta, "n": s.n}
-        return state, arrays | _columns(s.path, PATH_DTYPE, "path.")
+        return state, arrays | _columns(s.path, PATH_DTYPE, "path.") | _critical(s.critical)
     raw = t.surface_arrays(record.id)
     assert raw is not None
     shape = (record.height, record.width)
@@ -292,6 +292,16 @@ def _surface_state(t: Tables, workspace: Path, record: SurfaceRecord) -> tuple[d
     path = np.frombuffer(raw.path, dtype=PATH_DTYPE)
     arrays = {**shown, "alpha": np.frombuffer(raw.alpha, "<f8"), "beta": np.frombuffer(raw.beta, "<f8"), "n": n}
     return state, arrays | _columns(path, PATH_DTYPE, "path.")
+
+
+def _critical(table: NDArray[Any]) -> Arrays:
+    """Columns of the critical points, in types of the wire; `critical.kind` is the place in CRITICAL_KINDS."""
+    if not len(table):
+        return {}
+    wire = {"U": "|u1", "i": "<i4", "f": "<f8", "u": "|u1"}
+    columns = {f"critical.{name}": table[name] for name in table.dtype.names or () if name != "kind"}
+    kinds = np.array([CRITICAL_KINDS.index(k) for k in table["kind"]], dtype="|u1")
+    return {name: column.astype(wire[column.dtype.kind]) for name, column in columns.items()} | {"critical.kind": kinds}
 
 
 def _columns(table: NDArray[Any], dtype: np.dtype[Any], prefix: str) -> Arrays:

@@ -47,6 +47,7 @@ CRITICAL_DTYPE: Final = np.dtype(
         ("beside_hole", "|u1"),  # 1 where a neighbour diverged or was not measured
     ]
 )
+CRITICAL_KINDS: Final = ("minimum", "saddle", "maximum")
 ADDED: Final = frozenset({"border", "beside_hole"})
 """Columns that came later, always at the end: a file without them reads as 0 there."""
 
