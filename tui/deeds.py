@@ -93,9 +93,8 @@ class Deeds:
         from protocol.messages import AnalysisSpec
 
         (info,) = await self.app.hub.submit(AnalysisSpec(target=surface, options=options))
-        if info.state == "done":
-            self.app.hub.fetch("surface", surface)
-            self.app.tell("this was analysed before: here it is")
+        if info.state == "done":  # it was analysed like this before
+            self.app.hub.fetch_whole(surface)
 
     # ------------------------------------------------------------ jobs
 

@@ -54,6 +54,7 @@ class Hub:
         self._tunnel: Forward | None = None
         self._fetch: dict[tuple[Kind, str], None] = {}
         self._fetch_due = asyncio.Event()
+        self._whole: set[str] = set()  # surfaces whose values changed as a whole
         self._started = False
 
     # ------------------------------------------------------------ asking
@@ -309,6 +310,7 @@ class Hub:
                 self._fetch_work(thing.job)
             elif tag in ("surface.done", "analysis.done"):
                 self.fetch("surface", thing.surface)
+                self._whole.add(thing.surface)
 
     # ------------------------------------------------------------ records
 
@@ -316,6 +318,11 @@ class Hub:
         """Read the record of this thing soon."""
         self._fetch[(kind, id)] = None
         self._fetch_due.set()
+
+    def fetch_whole(self, surface: str) -> None:
+        """Read a surface's record, values and points soon."""
+        self._whole.add(surface)
+        self.fetch("surface", surface)
 
     def _fetch_work(self, job: str) -> None:
         """The run or surface of a job is known a moment after its start."""
@@ -366,6 +373,10 @@ class Hub:
                 store.put_plane((await client.request(r.PlaneGet(id=new_id(), plane=id))).item)
             case "surface":
                 store.put_surface((await client.request(r.SurfaceGet(id=new_id(), surface=id))).item)
+                if id in self._whole and id in store.surface_details:  # its points, its final values
+                    self._whole.discard(id)
+                    whole = await client.snapshot(f"surface/{id}/")
+                    store.restore(whole.topic, whole.state, whole.arrays)
             case "job":
                 store.put_job((await client.request(r.JobGet(id=new_id(), job=id))).job)
             case "window":

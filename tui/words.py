@@ -37,6 +37,19 @@ def number(value: Any) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def coordinate(value: Any) -> str:
+    """A place on an axis in at most seven characters: `-.312`, `12.41`, `2e-05`, `0`."""
+    x = float(value)
+    if x == 0:
+        return "0"
+    if not math.isfinite(x):
+        return number(x)
+    if not 0.001 <= abs(x) < 10_000:
+        return f"{x:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    text = f"{x:.3f}" if abs(x) < 10 else f"{x:.5g}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
 def percent(value: Any) -> str:
     """`81.2 %`, or a dash."""
     if value is None:

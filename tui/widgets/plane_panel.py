@@ -113,7 +113,8 @@ class PlanePanel(Panel, Lines):
         lines.append([(head + (f"{'weights':>10}{'true':>10}" if wide else ""), "dim")])
         for k in range(len(off)):
             row = (
-                f"{columns['epoch'][k]:>6.4g}{words.number(columns['alpha'][k]):>9}{words.number(columns['beta'][k]):>9}"
+                f"{columns['epoch'][k]:>6.4g}"
+                f"{words.coordinate(columns['alpha'][k]):>9}{words.coordinate(columns['beta'][k]):>9}"
                 f"{words.percent(off[k]):>9}{_loss(columns['loss_plane'][k]):>10}"
             )
             if wide:

@@ -78,7 +78,7 @@ class SurfacePanel(Panel, Lines):
                 [
                     ("lowest        ", "dim"),
                     (f"{words.number(loss[i, j])}", "bold"),
-                    (f" at α {words.number(detail.alpha[j])}  β {words.number(detail.beta[i])}", ""),
+                    (f" at α {words.coordinate(detail.alpha[j])}  β {words.coordinate(detail.beta[i])}", ""),
                 ]
             )
             highest = float(loss[finite].max())
@@ -110,7 +110,7 @@ class SurfacePanel(Panel, Lines):
         said = "not measured yet" if not n else f"loss {words.number(loss)} ± {words.number(sem)}"
         if n and math.isfinite(accuracy):
             said += f"  acc {words.percent(accuracy)}"
-        place = f"α {words.number(detail.alpha[j])} β {words.number(detail.beta[i])}  "
+        place = f"α {words.coordinate(detail.alpha[j])} β {words.coordinate(detail.beta[i])}  "
         return [[("cursor        ", "dim"), (place, ""), (said, "bold")]]
 
     def facts(self, detail: SurfaceDetail) -> list[Line]:
@@ -131,8 +131,8 @@ class SurfacePanel(Panel, Lines):
             a, b = detail.alpha, detail.beta
             fact(
                 "grid",
-                f"{w} x {h}, α {words.number(a[0])} to {words.number(a[-1])}, "
-                f"β {words.number(b[0])} to {words.number(b[-1])}",
+                f"{w} x {h}, α {words.coordinate(a[0])} to {words.coordinate(a[-1])}, "
+                f"β {words.coordinate(b[0])} to {words.coordinate(b[-1])}",
             )
         limit = f", sample of {meta['limit']}" if meta.get("limit") else ""
         fact("data", f"{meta.get('data', '')} {meta.get('split', '')}, {meta.get('samples', 0)} images{limit}")
