@@ -226,6 +226,7 @@ def test_a_plain_3_3_context_is_enough():
         "r = scenes.renderer(); print(r.ctx.version_code)\n"
         "for view in PRESETS.values():\n"
         "    s = Scene(view); s.apply(scenes.holes()); r.draw(s, 240, 150, 1.0, samples=2)\n"
+        "    r.draw(s, 240, 150, 1.0, samples=1, interacting=True); r.refine(); r.pixels()\n"
         "print(r.ctx.error)"
     )
     env = os.environ | {"MESA_GL_VERSION_OVERRIDE": "3.3", "MESA_GLSL_VERSION_OVERRIDE": "330"}

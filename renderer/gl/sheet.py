@@ -20,9 +20,10 @@ from renderer.theme import fade, hexa
 LEVELS = 64
 BINS = 4096  # of the unit scale, as in shaders/ink.glsl: colours and isolines are looked up, not searched
 NO_LEVEL = LEVELS - 1  # an index that no isoline has
-# Triangles: a still has one vertex in so many pixels of the plot, and a curved cell of a coarse grid at least so many;
-# a moving picture at most so many a side. Colours and lines keep the full field.
-STILL_PIXELS, STILL_PIXELS_CURVED, FEWEST, MOST_LIVE = 2.0, 6.0, 96, 96
+# Triangles: a still has a vertex every so many pixels of the plot, a coarse grid's curved cells have at least so many a
+# side (in a still, in a window, while somebody turns it), a fine grid at most so many while it is turned. Colours and
+# lines keep the full field.
+PIXELS, PIXELS_CURVED, FEWEST, FEWEST_COARSE, MOST_COARSE = 2.0, 6.0, 90, 60, 96
 
 
 class Sheet:
@@ -33,7 +34,7 @@ class Sheet:
         self._arrays: dict[tuple[str, ...], moderngl.VertexArray] = {}
         self._ramp = ctx.texture((BINS, 1), 4, alignment=4)
         self._curve = ctx.texture((BINS, 1), 1, dtype="f4")
-        self._levels = ctx.texture((LEVELS, 1), 4, dtype="f4")
+        self._levels = ctx.texture((LEVELS, 1), 2, dtype="f4")
         self._level_ink = ctx.texture((LEVELS, 1), 4)
         for texture in (self._ramp, self._curve, self._levels, self._level_ink):
             texture.repeat_x = texture.repeat_y = False
@@ -54,10 +55,11 @@ class Sheet:
         plot = frame.layout.plot
         pixels = max(plot.width, plot.height) * min(max(frame.camera.zoom, 0.5), 8.0)
         if store.k > 1:  # a divisor of k, so that each measured point is a vertex
-            fewest = FEWEST * 0.67 if frame.coarse else max(FEWEST, pixels / STILL_PIXELS_CURVED)
+            fewest = FEWEST_COARSE if frame.coarse else FEWEST if frame.live else max(FEWEST, pixels / PIXELS_CURVED)
             return max(d for d in range(1, store.k + 1) if store.k % d == 0 and (d == 1 or side / d >= fewest))
-        most = min(MOST_LIVE, pixels / STILL_PIXELS) if frame.coarse else pixels / STILL_PIXELS
-        return max(1, math.ceil(side / most) if frame.coarse else math.floor(side / most))
+        if frame.coarse:
+            return math.ceil(side / min(MOST_COARSE, pixels / PIXELS))
+        return max(1, math.floor(side / (pixels / PIXELS)))
 
     def draw(
         self,
@@ -99,6 +101,7 @@ class Sheet:
             "diverged_ink": frame.theme.diverged,
             "unit_px": frame.unit,
             "crowded": 5.0 * frame.unit,
+            "line_width": _widths(frame),
             "mesh_width": (1.15 if mesh_map else 0.8) * max(frame.unit, 1.0),
             "mesh_step": tuple(float(s) for s in frame.mesh_steps),
             "mesh_ink": (1.0, 1.0, 1.0, 1.0)
@@ -205,7 +208,7 @@ class Sheet:
     def _look_up(self, frame: Frame) -> None:
         """Bring the tables up to date that hold what depends on a value alone."""
         scale, ink = frame.scale, frame.contour_ink
-        key = (frame.table.tobytes(), scale, frame.unit, ink, frame.view.contours.width, frame.view.light)
+        key = (frame.table.tobytes(), scale.lo, scale.hi, scale.log_color, scale.log_height, scale.levels, ink)
         if key == self._held:
             return
         self._held = key
@@ -214,7 +217,7 @@ class Sheet:
         where = np.clip(scale.convert(s, scale.log_color), 0, 1) * 255
         ramp[:, :3] = np.stack([np.round(np.interp(where, np.arange(256), frame.table[:, c])) for c in range(3)], 1)
         found = scale.levels[: LEVELS - 1]
-        levels, tints = np.zeros((LEVELS, 4), np.float32), np.zeros((LEVELS, 4))
+        levels, tints = np.zeros((LEVELS, 2), np.float32), np.zeros((LEVELS, 4))
         levels[:, 0] = 1e9  # never near
         if found:
             units = scale.unit(np.array([level.value for level in found], float))
@@ -223,9 +226,8 @@ class Sheet:
             some_minor = len({level.major for level in found}) > 1
             for i, (level, u) in enumerate(zip(found, units)):
                 strong = level.major or not some_minor
-                width = frame.view.contours.width * frame.unit
-                width *= (1.3 if ink == "map" else 1.0) if strong else 0.8
-                levels[i] = (u, width, min(gaps[i], gaps[i + 1]), 0.5 if strong else 0.0)
+                gap = min(gaps[i], gaps[i + 1])
+                levels[i] = (u, gap if strong else -gap)
                 rgb = frame.colour(np.array([u]))[0, :3]
                 light = luminance(rgb) < 0.16 if ink == "auto" else ink == "light"
                 tint = (*rgb, 1.0) if ink == "map" else LIGHT_INK if light else DARK_INK
@@ -250,6 +252,12 @@ DARK_INK, LIGHT_INK = hexa("0b0e13", 0.62), hexa("ffffff", 0.55)
 # Where each texture is bound.
 NAMES = ("field", "slope", "raw", "draft", "ramp", "curve", "levels", "level_ink", "axis_x", "axis_y")
 UNITS = {name: unit for unit, name in enumerate(NAMES)}
+
+
+def _widths(frame: Frame) -> tuple[float, float]:
+    """Widths of minor and major isolines in pixels."""
+    width = frame.view.contours.width * frame.unit
+    return width * 0.8, width * (1.3 if frame.contour_ink == "map" else 1.0)
 
 
 def sun(frame: Frame) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
 from renderer import fonts
 from renderer.gl.programs import Programs, put
@@ -28,16 +29,16 @@ class TextAtlas:
         self._pen = (0, 0, 0)  # x, y of the shelf, its height
         self._image = np.zeros((FIRST_HEIGHT, WIDTH), np.uint8)
         self._stale = True
+        self._drawn: Sequence[Text] | None = None
+        self._records = np.zeros((0, 14), np.float32)
 
-    def draw(self, texts: Iterable[Text], picture: tuple[int, int]) -> None:
-        """Draw lines of text, halos first, into the bound framebuffer of `picture` pixels."""
-        records: list[tuple[float, ...]] = []
-        for text in texts:
-            if text.halo is not None and text.halo_width > 0:
-                records.append(self._record(text, text.halo_width, text.halo))
-        for text in texts:
-            records.append(self._record(text, 0.0, text.colour))
-        if not records:
+    def draw(self, texts: Sequence[Text], picture: tuple[int, int]) -> None:
+        """Draw lines of text, halos first, into the bound framebuffer of `picture` pixels. A list that was drawn must
+        not be changed."""
+        if texts is not self._drawn or self._stale:  # the same list again is drawn from the same records
+            self._drawn, self._records = texts, self._recorded(texts)
+        data = self._records
+        if not len(data):
             return
         if self._texture is None or self._stale:
             if self._texture is None or self._texture.size != self._image.shape[::-1]:
@@ -47,7 +48,6 @@ class TextAtlas:
                 self._texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
             self._texture.write(self._image.tobytes())
             self._stale = False
-        data = np.array(records, np.float32)
         buffer = self.ctx.buffer(data.tobytes())
         vao = self.ctx.vertex_array(self.program, [(buffer, "4f 4f 2f 4f /i", "place", "bitmap", "source", "ink")])
         self._texture.use(0)
@@ -55,6 +55,11 @@ class TextAtlas:
         vao.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=len(data))
         vao.release()
         buffer.release()
+
+    def _recorded(self, texts: Sequence[Text]) -> NDArray[np.float32]:
+        records = [self._record(t, t.halo_width, t.halo) for t in texts if t.halo is not None and t.halo_width > 0]
+        records += [self._record(text, 0.0, text.colour) for text in texts]
+        return np.array(records, np.float32)
 
     def _record(self, text: Text, stroke: float, colour: Colour) -> tuple[float, ...]:
         x, y, w, h, dx, dy = self._place((text.text, text.size, text.bold, stroke))

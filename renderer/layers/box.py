@@ -7,12 +7,13 @@ import math
 
 import moderngl
 import numpy as np
+from numpy.typing import NDArray
 
 from renderer import ticks
 from renderer.camera import corners
-from renderer.frame import Frame
+from renderer.frame import Frame, Same
 from renderer.gl.kit import Kit
-from renderer.ink import Ink, Point, capsules
+from renderer.ink import FLOATS, Ink, Point, capsules
 from renderer.scene import Dirty
 
 TICKS, FEWEST = 5, 4
@@ -90,6 +91,8 @@ def behind(frame: Frame) -> tuple[int, int]:
 class Box:
     def __init__(self, kit: Kit) -> None:
         self.kit = kit
+        self._key: object = None
+        self._lines = np.zeros((0, FLOATS), np.float32)
 
     def sync(self, frame: Frame, dirty: Dirty) -> None:
         pass
@@ -97,6 +100,15 @@ class Box:
     def scene(self, frame: Frame) -> None:
         if frame.layout.flat or not frame.view.layers.box or frame.scene.axes is None:
             return
+        scale = frame.scale
+        range_ = (scale.lo, scale.hi, scale.log_height, bool(scale.measured))
+        key = (frame.place, Same(frame.scene.axes), range_, frame.theme)
+        if key != self._key:
+            self._key, self._lines = key, self._made(frame)
+        self.kit.ctx.disable(moderngl.DEPTH_TEST)
+        self.kit.shapes.draw(self._lines, frame.layout.size)
+
+    def _made(self, frame: Frame) -> NDArray[np.float32]:
         (sx, sy), top, theme, unit = frame.sides, frame.top, frame.theme, frame.unit
         wx, wy = behind(frame)
         faint: list[tuple[Point, Point]] = []
@@ -120,14 +132,14 @@ class Box:
             strong.append(((x * sx, y * sy, 0), (x * sx, y * sy, top)))
         strong.append(((-sx, wy * sy, top), (sx, wy * sy, top)))
         strong.append(((wx * sx, -sy, top), (wx * sx, sy, top)))
-        self.kit.ctx.disable(moderngl.DEPTH_TEST)
+        out = [np.zeros((0, FLOATS), np.float32)]
         for lines, colour, width in ((faint, theme.faint, 0.9), (strong, theme.line, 1.0)):
             if not lines:
                 continue
             ends = frame.pixels(np.array(lines, float).reshape(-1, 3)).reshape(-1, 2, 3)
             tint = np.tile(np.array(colour), (len(ends), 1))
-            shapes = capsules(ends[:, 0], ends[:, 1], width * unit / 2, tint, tint)
-            self.kit.shapes.draw(shapes, frame.layout.size)
+            out.append(capsules(ends[:, 0], ends[:, 1], width * unit / 2, tint, tint))
+        return np.concatenate(out)
 
     def key(self, frame: Frame) -> object:
         return ()  # there is none

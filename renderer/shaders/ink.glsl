@@ -10,8 +10,8 @@
 // not measured yet, pale and hatched).
 //
 // Everything that depends on the value alone is looked up: `ramp` holds colours (rgb) and the nearest isoline (a) of BINS
-// unit values, `curve` how steep heights are there; `levels` the isolines: unit value, width in pixels, gap to the next one,
-// 1/2 for a major one; `level_ink` their colours.
+// unit values, `curve` how steep heights are there; `levels` the isolines: unit value, and the gap to the next one, negative
+// for a minor one; `level_ink` their colours.
 uniform sampler2D field;       // coded values (reference.py)
 uniform sampler2D slope;       // their gradient a measured cell
 uniform sampler2D raw;         // coded values as measured
@@ -29,6 +29,7 @@ uniform vec3 sun;              // towards the light, world
 uniform float light;           // strength of the shading
 uniform vec4 paper;
 uniform float crowded;         // pixels between isolines under which minor ones fade
+uniform vec2 line_width;       // pixels, of minor and of major isolines
 uniform float mesh_width;      // pixels
 uniform vec2 mesh_step;        // measured cells between mesh lines
 uniform vec4 mesh_ink;
@@ -104,12 +105,13 @@ vec4 inked(vec2 grid, float s, vec2 gradient, float steep, vec2 across, float ch
 #ifdef LEVELS
     {
         int index = int(looked.a * 255.0 + 0.5);
-        vec4 level = texelFetch(levels, ivec2(index, 0), 0);
+        vec2 level = texelFetch(levels, ivec2(index, 0), 0).rg;
         vec4 l = texelFetch(level_ink, ivec2(index, 0), 0);
         float per = 1.0 / max(change, 1e-12);
-        float gap = level.z * per;  // pixels to the next isoline
-        float room = mix(clamp(gap / crowded - 0.5, 0.0, 1.0), 1.0, level.w) * clamp(gap, 0.0, 1.0);
-        float c = line(abs(s - level.x) * per, level.y) * room;
+        bool major = level.y > 0.0;
+        float gap = abs(level.y) * per;  // pixels to the next isoline
+        float room = mix(clamp(gap / crowded - 0.5, 0.0, 1.0), 1.0, major ? 0.5 : 0.0) * min(gap, 1.0);
+        float c = line(abs(s - level.x) * per, major ? line_width.y : line_width.x) * room;
         c = change > 0.0 && s < plateau ? c : 0.0;
         l = vec4(l.rgb, 1.0) * (l.a * c);
         ink = over(l, ink);
