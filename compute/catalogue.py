@@ -1,22 +1,28 @@
 """What a workspace's programs can do, as data: models, data sets, directions, metrics, analyses, exports, imports.
 
-    python -m compute.catalogue WORKSPACE
+    python -m compute.catalogue WORKSPACE [--watch FD]
 
-writes `catalogue.json` there, keyed by package versions, so that a daemon and a terminal without torch can offer every
-entry with its options.
+writes `catalogue.json` there, with what it depends on (package versions, plug-ins), so that a daemon and a terminal
+without torch can offer every entry with its options. It ends when the pipe FD closes: with the daemon that started it.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from compute import config, plugins
+from compute.worker import watch
+from protocol.errors import InputError
 from protocol.files import replacing
 from protocol.messages import PRESETS, AnalysisSpec, ExportSpec, ImportSpec, PlaneSpec, SurfaceSpec, TrainSpec
 
+FILE = "catalogue.json"
 SPECS = {
     "train": TrainSpec, "plane": PlaneSpec, "surface": SurfaceSpec,
     "analysis": AnalysisSpec, "export": ExportSpec, "import": ImportSpec,
@@ -55,14 +61,40 @@ def _entries(registry: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+class Made(msgspec.Struct):
+    """What a written catalogue says of itself."""
+
+    of: dict[str, str] = {}
+
+
+def is_current(workspace: Path, names: Iterable[str]) -> bool:
+    """Whether the catalogue of a workspace was written with the same packages and plug-ins."""
+    try:
+        made = msgspec.json.decode((workspace / FILE).read_bytes(), type=Made)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return False
+    return made.of == plugins.stamp(workspace, names)
+
+
 def main() -> None:
     """Write the file."""
-    workspace = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="compute.catalogue")
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--watch", type=int, metavar="FD", help="a pipe whose closing ends this process")
+    args = parser.parse_args()
+    if args.watch is not None:
+        watch(args.watch)
     from compute import datasets
 
-    made = catalogue(datasets.search_roots(workspace=workspace))
-    with replacing(workspace / "catalogue.json") as out:
-        out.write(msgspec.json.encode(made))
+    try:
+        settings = config.read(args.workspace)
+        of = plugins.stamp(args.workspace, settings.plugins)
+        plugins.load(args.workspace)
+    except InputError as e:
+        sys.exit(str(e))
+    made = catalogue(datasets.search_roots(config=settings.data, workspace=args.workspace))
+    with replacing(args.workspace / FILE) as out:
+        out.write(msgspec.json.encode({"of": of, **made}))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ class Crew:
             endpoint=self._endpoint,
             log=str(log),
             arguments=("--light",) if lane == "light" else (),
+            environment={},
         )
         worker = Worker(name, lane, handle, log, since=now, pid=handle.describe().get("pid"))
         self.workers[name] = worker

@@ -24,7 +24,7 @@ from typing import IO, Any
 import zmq
 from ulid import ULID
 
-from compute import lock
+from compute import config, lock
 from compute.desk import Desk
 from compute.launchers import LAUNCHERS
 from compute.service import Service
@@ -53,6 +53,10 @@ class Daemon:
         self.workspace = workspace.expanduser().absolute()
         self.lock: IO[bytes] = lock.acquire(self.workspace)
         os.chmod(self.workspace, 0o700)
+        settings = config.read(self.workspace)
+        if data is not None and settings.data is None:
+            config.keep_data(self.workspace, str(Path(data).expanduser().absolute()))
+            settings = config.read(self.workspace)
         self.boot = str(ULID())
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
@@ -74,7 +78,9 @@ class Daemon:
             self._close_sockets()
             raise
         launcher = LAUNCHERS["local"]
-        self.service = Service(self.workspace, self.store, self, launcher, self.ends["wrk"], data=data, wake=self.wake)
+        self.service = Service(
+            self.workspace, self.store, self, launcher, self.ends["wrk"], data=data, config=settings, wake=self.wake
+        )
         self.desk = Desk(self.service, boot=self.boot, store_id=self.store_id, clock=time.monotonic)
         self._beat = 0
         self._next_beat = time.monotonic()

@@ -368,7 +368,8 @@ class Desk:
                 bad_frames=self.bad_frames,
                 store={"free_bytes": usage.free, "full": service.store.full},
                 workspace=str(service.workspace.root),
-                data=service.data,
+                data=service.data or service.config.plain().get("data"),
+                config=service.config.plain(),
             )
             return reply, {}
 

@@ -16,7 +16,7 @@ from torch import nn
 from ulid import ULID
 
 from compute import checkpoints as files
-from compute import datasets, losses, recipes
+from compute import config, datasets, losses, recipes
 from compute.checkpoints import Checkpoint, TensorFile
 from compute.directions import DIRECTIONS
 from compute.landscape import Session, open_all
@@ -52,7 +52,9 @@ class Resident:
     def __init__(self, workspace: str, data: str | None) -> None:
         self.key = (workspace, data)
         self.workspace = Workspace(Path(workspace))
-        self.roots = datasets.search_roots(Path(data) if data else None, workspace=Path(workspace))
+        self.roots = datasets.search_roots(
+            Path(data) if data else None, config=config.read(Path(workspace)).data, workspace=Path(workspace)
+        )
         self._model: tuple[bytes, nn.Module] | None = None
         self._data: dict[tuple[object, ...], datasets.TensorData] = {}
 

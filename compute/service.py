@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,13 +18,15 @@ from typing import Any, Literal, TypeVar
 
 from ulid import ULID
 
-from compute import NUMERICS, jobs, lookup, references
+from compute import NUMERICS, catalogue, jobs, lookup, references
 from compute.active import Active, Arrays, Post, Told, job_state, persisted, utc
+from compute.config import Config
 from compute.crew import Crew, Worker, how
 from compute.dialogue import Dialogue
 from compute.endings import Endings
 from compute.jobs import Effect, Outcome, Resolve, Save, Table, Tell
-from compute.launchers import Launcher
+from compute.launchers import Handle, Launcher
+from compute.launchers.local import watched
 from compute.store import JobRecord, RunRecord, Store, Tables
 from compute.workspace import Workspace
 from protocol.errors import InputError
@@ -69,11 +70,12 @@ class Service:
         endpoint: str,
         *,
         data: str | None = None,
+        config: Config = Config(),  # noqa: B008 - frozen
         clock: Callable[[], float] = time.monotonic,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.workspace = Workspace(workspace)
-        self.store, self.post, self.clock, self.data = store, post, clock, data
+        self.store, self.post, self.clock, self.data, self.config = store, post, clock, data, config
         self.crew = Crew(launcher, endpoint, self.workspace.logs)
         self.table = Table()
         self.active: dict[str, Active] = {}
@@ -84,10 +86,12 @@ class Service:
         self._sealed: list[Callable[[], None]] = []
         self._wake = wake
         self._estimates: dict[str, Callable[[WorkerBegin | None, str], None]] = {}
-        self._cataloguer: subprocess.Popen[bytes] | None = None
+        self._cataloguer: Handle | None = None
         self._next_look = 0.0
         for folder in ("runs", "planes", "surfaces", "exports", "uploads", "logs"):
             (workspace / folder).mkdir(mode=0o700, exist_ok=True)
+        if not catalogue.is_current(workspace, config.plugins):
+            (workspace / catalogue.FILE).unlink(missing_ok=True)
 
     def start(self) -> None:
         """Take up what the store holds: what was running goes on."""
@@ -482,14 +486,26 @@ class Service:
         """Let the workers go and wait for files being written."""
         for worker in self.crew.workers.values():
             worker.handle.close()
+        if self._cataloguer is not None:
+            self._cataloguer.close()
         self._sealer.shutdown(wait=True)
 
     def make_catalogue(self) -> None:
-        """Have catalogue.json written, by a process of its own: it needs torch. Asked for again, one is enough."""
-        if self._cataloguer is None or self._cataloguer.poll() is not None:
+        """Have catalogue.json written, by a process of its own: it needs torch. Asked for again, one is enough.
+
+        Raises InputError with what the process said where it failed; the next who asks has it try again.
+        """
+        log, before = self.workspace.logs / "catalogue.log", self._cataloguer
+        code = before.poll() if before is not None else None
+        if before is not None and code is not None:
+            before.close()
+            self._cataloguer = None
+            if code:
+                said = log.read_text(errors="replace").strip().splitlines()[-1:] or [f"it ended {how(code)}"]
+                raise InputError(f"catalogue: it cannot be made: {said[0]}", code="unavailable")
+        if self._cataloguer is None:
             command = [sys.executable, "-P", "-m", "compute.catalogue", str(self.workspace.root)]
-            with open(self.workspace.logs / "catalogue.log", "ab") as out:
-                self._cataloguer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self._cataloguer = watched(command, str(log))
 
     # ------------------------------------------------------------ words
 

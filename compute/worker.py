@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zmq
 
+from compute import plugins
 from protocol import codec
 from protocol.errors import InputError
 from protocol.files import PATH_DTYPE
@@ -167,12 +168,12 @@ class Worker:
             self.send(WorkerProgress(job=job, done=done, total=total, note=note, loss=loss))
 
     def _do(self, job: WorkerJob) -> None:
-
         self.leases.clear()
         self._told = 0.0
         self.at_boundary = self.keep = False
         try:
             try:
+                plugins.load(Path(job.workspace))
                 arrays: dict[str, np.ndarray[Any, Any]] = {}
                 match job.spec:
                     case TrainSpec():

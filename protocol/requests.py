@@ -321,7 +321,8 @@ class StatusReply(Struct, frozen=True, kw_only=True):
     bad_frames: int
     store: dict[str, Any]  # sizes, free space
     workspace: str = ""
-    data: str | None = None  # the data folder that it was started with
+    data: str | None = None  # the data folder that it was started with, or that of its config.toml
+    config: dict[str, Any] = {}  # what config.toml says, and the defaults of what it does not
 
 
 class JobInfo(Struct, frozen=True, kw_only=True):

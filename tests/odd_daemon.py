@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,18 +22,11 @@ from compute.launchers import LAUNCHERS, local
 class FakeWorkers(local.Local):
     """Starts tests/fake_worker.py with a worker's arguments; the light lane needs no torch as it is."""
 
-    def launch(self, *, name: str, endpoint: str, log: str, arguments: tuple[str, ...] = ()) -> local.LocalHandle:
-        if arguments:
-            return super().launch(name=name, endpoint=endpoint, log=log, arguments=arguments)
-        watch, pipe = os.pipe()
-        command = [sys.executable, str(Path(__file__).with_name("fake_worker.py")), "--connect", endpoint]
-        with open(log, "ab") as out:
-            child = subprocess.Popen(
-                [*command, "--watch", str(watch), "--name", name],
-                stdout=out, stderr=out, pass_fds=(watch,), start_new_session=True,
-            )  # fmt: skip
-        os.close(watch)
-        return local.LocalHandle(child, pipe)
+    def launch(self, *, arguments: tuple[str, ...] = (), **more: Any) -> local.LocalHandle:
+        fake = local.Local()
+        if "--light" not in arguments:
+            fake.command = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+        return fake.launch(arguments=arguments, **more)
 
 
 def move_clock(file: Path) -> None:

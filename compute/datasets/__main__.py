@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from compute import config, plugins
 from protocol.errors import InputError
 
 from . import fetch, listing, search_roots
@@ -30,8 +31,12 @@ def main() -> None:
         parser.error("fetch: expected --into FOLDER")
     answers: list[dict[str, Any]]
     try:
+        settings = config.Config()
+        if asked.workspace:
+            settings = config.read(Path(asked.workspace))
+            plugins.load(Path(asked.workspace))
         if asked.verb == "list":
-            answers = listing(search_roots(asked.data, workspace=asked.workspace))
+            answers = listing(search_roots(asked.data, config=settings.data, workspace=asked.workspace))
         else:
             with contextlib.redirect_stdout(sys.stderr):  # downloaders print; stdout is for the answer
                 where = fetch(asked.name, Path(asked.into))

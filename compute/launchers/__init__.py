@@ -40,8 +40,19 @@ class Handle(Protocol):
 class Launcher(Protocol):
     """A place where workers run."""
 
-    def launch(self, *, name: str, endpoint: str, log: str, arguments: tuple[str, ...]) -> Handle:
-        """Start a worker that calls itself `name` and connects to `endpoint`; its output goes to the file `log`."""
+    def launch(
+        self,
+        *,
+        name: str,
+        endpoint: str,
+        log: str,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+    ) -> Handle:
+        """Start a worker that calls itself `name` and connects to `endpoint`; its output goes to the file `log`.
+
+        `environment` is added to that of the daemon.
+        """
         ...
 
     def attach(self, described: Mapping[str, Any]) -> Handle | None:

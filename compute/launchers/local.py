@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -54,30 +54,43 @@ class LocalHandle:
         self._child.wait()
 
 
+def watched(command: Sequence[str], log: str, environment: Mapping[str, str] | None = None) -> LocalHandle:
+    """Start a process in a session of its own, `--watch FD` added to its command line; what it says goes to `log`."""
+    watch, pipe = os.pipe()
+    try:
+        with open(log, "ab") as out:
+            child = subprocess.Popen(
+                [*command, "--watch", str(watch)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=(watch,),
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+    except BaseException:
+        os.close(pipe)
+        raise
+    finally:
+        os.close(watch)
+    return LocalHandle(child, pipe)
+
+
 class Local:
     """Starts `python -m compute.worker`."""
 
-    def launch(self, *, name: str, endpoint: str, log: str, arguments: tuple[str, ...] = ()) -> LocalHandle:
-        watch, pipe = os.pipe()
-        try:
-            with open(log, "ab") as out:
-                child = subprocess.Popen(
-                    [
-                        sys.executable, "-P", "-m", "compute.worker",
-                        "--connect", endpoint, "--watch", str(watch), "--name", name, *arguments,
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    pass_fds=(watch,),
-                    start_new_session=True,
-                )  # fmt: skip
-        except BaseException:
-            os.close(pipe)
-            raise
-        finally:
-            os.close(watch)
-        return LocalHandle(child, pipe)
+    command: tuple[str, ...] = (sys.executable, "-P", "-m", "compute.worker")
+
+    def launch(
+        self,
+        *,
+        name: str,
+        endpoint: str,
+        log: str,
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> LocalHandle:
+        return watched([*self.command, "--connect", endpoint, "--name", name, *arguments], log, environment)
 
     def attach(self, described: Mapping[str, Any]) -> LocalHandle | None:
         return None

@@ -141,6 +141,7 @@ def status_lines(status: StatusReply) -> list[str]:
         f"daemon     process {status.pid}, up {progress.seconds_text(status.uptime_s)}",
         f"workspace  {status.workspace}",
         f"data       {status.data or 'the default folders (thalweg data list)'}",
+        *(f"settings   {line}" for line in [config_text(status.config)] if line),
         f"jobs       {', '.join(f'{n} {state}' for state, n in jobs.items()) or 'none yet'}",
     ]
     workers = [worker_text(w) for w in status.workers] or ["none: one starts with the next job"]
@@ -152,6 +153,12 @@ def status_lines(status: StatusReply) -> list[str]:
     if status.clients_refused or status.bad_frames:
         lines.append(f"refused    {status.clients_refused} clients without a key, {status.bad_frames} bad messages")
     return lines
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """What config.toml says besides the data folder, in a few words; nothing where it says nothing."""
+    said = {name: value for name, value in config.items() if name != "data" and (name, value) != ("passes", 1)}
+    return "; ".join(f"{k} {', '.join(v) if isinstance(v, list) else v}" for k, v in said.items())
 
 
 def worker_text(worker: dict[str, Any]) -> str:

@@ -12,10 +12,11 @@ from cyclopts import Group, Parameter
 
 from protocol import grid as grids
 from protocol.errors import InputError
+from protocol.exchange import new_id
 from protocol.files import Surface
 from protocol.grid import GridSpec
 from protocol.messages import Execution, SurfaceSpec
-from protocol.requests import JobInfo
+from protocol.requests import JobInfo, Status
 from tui import errand, flags, loop, progress, reach, session, things
 from tui.link import Link
 from tui.reach import Reach
@@ -129,6 +130,9 @@ class Wanted:
         """The spec for a daemon, with whole ids."""
         record = things.thing(there.client, "plane", self.plane)
         path = None if self.path is None else things.thing(there.client, "run", self.path)["id"]
+        if self.preset is None and "passes" not in self.typed:  # what the workspace's config.toml says
+            default = there.client.request(Status(id=new_id())).config.get("passes", 1)
+            return dataclasses.replace(self, typed={**self.typed, "passes": default}).spec(there)
         return self.build(record["hash"], path, str(record["meta"].get("kind", "")))
 
 
