@@ -423,6 +423,7 @@ class Desk:
             size += sum(array.nbytes for _, arrays in pieces for array in arrays.values())
             if now - at > SNAPSHOT_S or (k and (k >= SNAPSHOTS or size > SNAPSHOTS_BYTES)):
                 del self._snapshots[token]
+                self.service.tidy()
 
     def _piece(self, request: Request, token: str, pieces: list[answers.Answer], k: int) -> list[bytes]:
         reply, arrays = pieces[k]

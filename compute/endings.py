@@ -77,6 +77,7 @@ class Endings:
         self.service.commit(
             jobs.finished(self.service.table, active.job, result, utc()),
             also=write,
+            then=self.service.tidy if active.sealing else None,
             refused=lambda error: self.unfinished(active, error),
         )
 

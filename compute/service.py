@@ -7,12 +7,14 @@ is taken back. No socket here: `Post` is where messages go.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -54,6 +56,7 @@ from protocol.messages import (
 from protocol.pace import Pace
 
 ROOM_BYTES = 64 * 1024 * 1024  # free space at which jobs that were held for want of it go on
+TIDY_S = 0.5  # after something large was let go: by then no thread holds on to it
 
 T = TypeVar("T")
 
@@ -88,6 +91,7 @@ class Service:
         self._estimates: dict[str, Callable[[WorkerBegin | None, str], None]] = {}
         self._cataloguer: Handle | None = None
         self._next_look = 0.0
+        self._tidy_at: float | None = None
         for folder in ("runs", "planes", "surfaces", "exports", "uploads", "logs"):
             (workspace / folder).mkdir(mode=0o700, exist_ok=True)
         if not catalogue.is_current(workspace, config.plugins):
@@ -423,6 +427,10 @@ class Service:
 
         self._sealer.submit(run)
 
+    def tidy(self) -> None:
+        """Something large was let go: give its memory back in a moment."""
+        self._tidy_at = self.clock() + TIDY_S
+
     # ------------------------------------------------------------ time
 
     def tick(self) -> None:
@@ -432,6 +440,9 @@ class Service:
             self._sealed.pop(0)()
         for worker, code in self.crew.ended():
             self._worker_gone(worker, code)
+        if self._tidy_at is not None and now >= self._tidy_at:
+            self._tidy_at = None
+            self._sealer.submit(give_back_memory)
         self.crew.press(now)
         for worker in self.crew.idle_too_long(now):
             if worker.peer is not None:
@@ -531,3 +542,10 @@ class Service:
             return  # a full disk: what matters is in the store
         if job:
             self.post.publish(f"log/{job}/", LogLine(job=job, level=level, text=text))
+
+
+def give_back_memory() -> None:
+    """Return what was freed to the system. The allocator keeps it in pieces: after a surface of 1200 rows of 1001
+    points in two passes 290 MB stayed resident, of which 100 were in use."""
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)

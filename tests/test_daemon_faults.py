@@ -437,15 +437,18 @@ print("end", hashlib.sha256(loss.tobytes()).hexdigest(), flush=True)
 def test_a_stopped_subscriber_costs_no_memory_and_is_exact_when_it_wakes(
     fake: Daemon, height: int, width: int, passes: int
 ) -> None:
-    """The same surface again and again, each time with a subscriber; the last one is stopped after the first rows."""
+    """The same surface again and again, in turns with a subscriber that reads and one that is stopped after the first
+    rows. What counts is what the daemon holds when the surface is sealed and its subscriber has not moved yet: on the
+    way there the allocator keeps a few copies of the surface or not, 30 MB more or less."""
     fake.stop()
-    fake.odd = {**FAKE, "set": {"compute.desk.SNAPSHOTS_BYTES": 0}}  # those that are kept for others come and go
+    # The newest snapshot stays for the whole of the test, the others go at once: one that went in between would show.
+    fake.odd = {**FAKE, "set": {"compute.desk.SNAPSHOTS_BYTES": 0, "compute.desk.SNAPSHOT_S": 1e9}}
     client = fake.start().client()
     _, plane = made_of(client)
     spec = SurfaceSpec(plane=plane, grid=grid(width, height), limit=256 << passes, passes=passes)
 
-    def most(stop: bool) -> int:
-        """The most memory that the daemon has until the surface is sealed; then its subscriber must have all of it."""
+    def held(stop: bool) -> int:
+        """What the daemon holds at the end of the surface; then its subscriber must have all of it."""
         (job,) = submit(client, spec, on_conflict="new")
         wait(client, job, "running")
         client.request(r.JobPause(id=new_id(), job=job))
@@ -458,15 +461,17 @@ def test_a_stopped_subscriber_costs_no_memory_and_is_exact_when_it_wakes(
         try:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
+            assert rows_there(client, surface) < height / 2
             if stop:
-                assert rows_there(client, surface) < height / 2
                 frozen(child.pid)
             client.request(r.JobResume(id=new_id(), job=job))
-            highest = 0
-            while info(client, job).state != "done":
-                highest = max(highest, memory(fake.pid))
+            done(client, job)
+            found, since = memory(fake.pid), time.monotonic()
+            while time.monotonic() - since < 1.5:  # what is free goes back to the system in half a second
+                client.request(r.Ping(id=new_id()))
+                if memory(fake.pid) < found:
+                    found, since = memory(fake.pid), time.monotonic()
                 time.sleep(0.05)
-            highest = max(highest, memory(fake.pid))
             os.kill(child.pid, signal.SIGCONT)
             digest = next(line for line in child.stdout if line.startswith("end")).split()[1]
         finally:
@@ -474,12 +479,12 @@ def test_a_stopped_subscriber_costs_no_memory_and_is_exact_when_it_wakes(
             child.wait()
         whole = client.snapshot(f"surface/{surface}/").arrays["loss"]
         assert digest == hashlib.sha256(np.ascontiguousarray(whole).tobytes()).hexdigest()
-        return highest
+        return found
 
-    before = max(most(stop=False) for _ in range(3))  # by then the allocator has what such a surface needs
-    grown = most(stop=True) - before
+    pairs = [(held(stop=False), held(stop=True)) for _ in range(2)]
+    grown = min(with_stopped - without for without, with_stopped in pairs)  # the first has what comes with a first time
     print(f"{height * passes} rows of {width} points: the daemon grew by {grown / 2**20:.1f} MiB")
-    assert grown < 10 << 20
+    assert grown < 12 << 20  # 200 events wait for it, 2.4 MB; all of them are 29 MB, and more with many narrow rows
 
 
 def state(client: Client) -> Any:

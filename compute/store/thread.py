@@ -169,6 +169,7 @@ class Store:
         while (work := self._next(RETRY_S if self._tables.full else None)) is None or not work.ends:
             if work is not None:
                 self._serve(work)
+            work = None  # what it holds, a whole surface, is not held until the next one comes
             self._look_for_room()
             if self._logged >= LOG_GROUPS and self._held is None and self._queue.empty():
                 self._logged = 0
