@@ -23,8 +23,8 @@ Ground = Literal["plane", "ranges", "shapes"]
 
 @dataclass(frozen=True)
 class Names:
-    """The words of one picture of several surfaces; `panels` and `notes` have one entry a surface, `foot` what is common
-    and then what is each one's."""
+    """The words of one picture of several surfaces; `panels` and `notes` have one entry a surface, `foot` what is
+    common and then what is each one's."""
 
     title: str
     subtitle: str

@@ -133,7 +133,7 @@ class Frame:
         return (float(r), float(g), float(b), 1.0)
 
     def world(self, alpha: Floats, beta: Floats, units: Floats | float | None = None) -> Floats:
-        """World points (n, 3) of places in the plane, at the heights of unit values; None: on the surface."""
+        """World points (n, 3) of places in the plane, at the heights of unit values (one or n); None: on the surface."""
         assert self.scene.axes is not None
         alpha, beta = np.atleast_1d(np.asarray(alpha, float)), np.atleast_1d(np.asarray(beta, float))
         xy = []
@@ -142,7 +142,7 @@ class Frame:
         if self.flat:
             z = np.zeros_like(alpha)
         else:
-            units = self.scene.field.at(alpha, beta) if units is None else np.full_like(alpha, units)
+            units = self.scene.field.at(alpha, beta) if units is None else np.broadcast_to(units, alpha.shape)
             units = np.clip(units, -0.02, self.plateau)
             z = self.floor + self.rise * self.scale.convert(units, self.scale.log_height)
         return np.stack([*xy, z], 1)
@@ -205,18 +205,21 @@ class Watch:
         self._key: tuple[object, ...] = ()
         self._lens = Camera()
 
-    def lens(self, scene: Scene, anew: bool = False) -> Camera:
-        """The camera of a scene; `anew` looks again whatever was known."""
+    def lens(self, *scenes: Scene, anew: bool = False) -> Camera:
+        """The camera of scenes; `anew` looks again whatever was known."""
+        key = tuple(self._of(scene) for scene in scenes)
+        if anew or key != self._key:
+            self._key, self._lens = key, automatic(scenes)
+        return self._lens
+
+    def _of(self, scene: Scene) -> tuple[object, ...]:
         height = len(scene.n)
         rows = height - scene.unmeasured
         view = scene.view
-        key = (
+        return (
             scene.id, id(scene), rows.bit_length() if rows < height else -1, len(scene.path), view.camera, view.mode,
             view.height, view.metric, view.normalise, view.layers.path, view.log_height, view.clip,
         )  # fmt: skip
-        if anew or key != self._key:
-            self._key, self._lens = key, automatic([scene])
-        return self._lens
 
 
 def placed(scene: Scene, layout: Layout, lens: Camera) -> Frame:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from protocol.errors import InputError
+from protocol.view import Camera, View
 from renderer import auto, comparing, fonts, overlay, tiling, together
 from renderer import frame as frames
 from renderer.camera import Rect
@@ -22,6 +23,7 @@ from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
 from renderer.layers import Layer, air, axes, base, box, critical, labels, legend, path, surface
+from renderer.layout import Layout, is_flat
 from renderer.layout import compute as one_layout
 from renderer.picture import Part, Renderer
 from renderer.scene import EVERYTHING, Dirty, Scene
@@ -58,6 +60,18 @@ class _Slot:
         return [self.box, self.base, self.surface, self.air, self.axes, *self.marks, self.labels]
 
 
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """What was asked of one call of `Panels.draw`."""
+
+    width: float
+    height: float
+    scale: float
+    changed: list[Dirty]
+    samples: int | None
+    interacting: bool
+
+
 class Panels:
     """Draws several scenes into one picture with one Renderer, whose framebuffer holds it afterwards."""
 
@@ -67,6 +81,8 @@ class Panels:
         self._alone: Scene | None = None
         self._shared: tuple[object, ...] = ()
         self._cells: tuple[Rect, ...] = ()
+        self._watch = frames.Watch()
+        self._drawn: tuple[list[tuple[float, float]], float] = ([], 0.0)  # sides of the grids, width of the foot
 
     def draw(
         self,
@@ -77,9 +93,11 @@ class Panels:
         *,
         dirty: Sequence[Dirty] | None = None,
         samples: int | None = None,
+        interacting: bool = False,
     ) -> list[Frame]:
         """Draw 1 to 4 scenes; the frame of each, in their order. `dirty` says what changed in each since the last
-        call (default: everything); a scene that was not drawn before is taken whole.
+        call (default: everything); a scene that was not drawn before is taken whole. `samples`, `interacting` and
+        what may follow (`renderer.refine`, `show`, `pixels`) are those of Renderer.draw.
 
         The other scenes take the first one's view. Raises InputError for too many scenes, or an overlay of other than
         two.
@@ -92,7 +110,13 @@ class Panels:
             known, self._alone = self._alone is scenes[0], scenes[0]
             self._cells = ()
             found = renderer.draw(
-                scenes[0], width, height, scale, dirty=changed[0] if known else EVERYTHING, samples=samples
+                scenes[0],
+                width,
+                height,
+                scale,
+                dirty=changed[0] if known else EVERYTHING,
+                samples=samples,
+                interacting=interacting,
             )
             return [found]
         self._alone = None
@@ -100,14 +124,19 @@ class Panels:
         for k, scene in enumerate(scenes):
             changed[k] |= scene.apply(view)
         self._share(scenes, changed)
+        picture = _Picture(width, height, scale, changed, samples, interacting)
         with renderer.ctx:
             self._hold(scenes)
             for k, slot in enumerate(self._slots):
                 if slot.fresh:
                     changed[k], slot.fresh = EVERYTHING, False
-            if view.arrange == "overlay":
-                return self._overlaid(scenes, width, height, scale, changed, samples)
-            return self._beside(scenes, width, height, scale, changed, samples)
+            anew = any(dirty.all or dirty.path for dirty in changed)
+            lens = view.camera if is_flat(view) else self._watch.lens(*scenes, anew=anew)
+            return (self._overlaid if view.arrange == "overlay" else self._beside)(scenes, lens, picture)
+
+    def layout(self, view: View, width: float, height: float, scale: float, k: int) -> Layout:
+        """The layout of panel k of the scenes last drawn, under another view."""
+        return tiling.plan(view, width, height, scale, *self._drawn).layouts[k]
 
     def at(self, x: float, y: float) -> int:
         """Which scene, of those last drawn, is meant by a place of the picture in device pixels: that of the nearest
@@ -143,27 +172,19 @@ class Panels:
                     changed[k] |= Dirty(view=True)
             self._shared = key
 
-    def _beside(
-        self,
-        scenes: Sequence[Scene],
-        width: float,
-        height: float,
-        scale: float,
-        changed: Sequence[Dirty],
-        samples: int | None,
-    ) -> list[Frame]:
+    def _beside(self, scenes: Sequence[Scene], lens: Camera, picture: _Picture) -> list[Frame]:
         view = scenes[0].view
         said = comparing.names(scenes)
         foot = fonts.width("   ".join(said.foot), fonts.NOTE) if said.foot else 0.0
-        where = tiling.plan(view, width, height, scale, [frames.sides(scene) for scene in scenes], foot)
-        lens = view.camera if where.whole.flat else frames.automatic(scenes)
+        self._drawn = [frames.sides(scene) for scene in scenes], foot
+        where = tiling.plan(view, picture.width, picture.height, picture.scale, *self._drawn)
         self._cells = where.cells
         parts = []
         for slot, cell, layout in zip(self._slots, where.cells, where.layouts):
             frame = frames.placed(slot.scene, layout, lens)
             parts.append(Part(frame, slot.layers, cell))
         self.renderer.ready(where.whole.size)
-        for slot, dirty in zip(self._slots, changed):
+        for slot, dirty in zip(self._slots, picture.changed):
             slot.kit.store.sync(slot.scene, dirty)
 
         def letter(ink: Ink) -> None:
@@ -178,23 +199,14 @@ class Panels:
                     together.own_bar(frame, ink)
             together.key(whole, ink, found, where.where)
 
-        return self.renderer.paint(parts, changed, samples, letter)
+        return self.renderer.paint(parts, picture.changed, picture.samples, letter, picture.interacting)
 
-    def _overlaid(
-        self,
-        scenes: Sequence[Scene],
-        width: float,
-        height: float,
-        scale: float,
-        changed: Sequence[Dirty],
-        samples: int | None,
-    ) -> list[Frame]:
+    def _overlaid(self, scenes: Sequence[Scene], lens: Camera, picture: _Picture) -> list[Frame]:
         first, second = scenes
         self._cells = ()
         hull = overlay.hull(scenes)
         view = first.view
-        layout = one_layout(view, width, height, scale, frames.sides(hull))
-        lens = view.camera if layout.flat else frames.automatic(scenes)
+        layout = one_layout(view, picture.width, picture.height, picture.scale, frames.sides(hull))
         around = frames.placed(overlay.bare(hull), layout, lens)
         lines = not view.layers.surface and not view.layers.mesh and view.layers.contours  # in the air
         joint = comparing.ground(scenes) == "plane"
@@ -216,7 +228,7 @@ class Panels:
             Part(top, [*b.marks, b.labels]),
         ]
         self.renderer.ready(layout.size)
-        for slot, scene, dirty in zip(self._slots, drawn_scenes, changed):
+        for slot, scene, dirty in zip(self._slots, drawn_scenes, picture.changed):
             slot.kit.store.sync(scene, dirty)
         said = comparing.names(scenes)
 
@@ -227,7 +239,8 @@ class Panels:
             together.both(around, ink, under, top, said, lines or layout.flat)
 
         which = (0, 0, 1, 0, 0, 1)
-        self.renderer.paint(drawn, [changed[k] for k in which], samples, letter)
+        changed = [picture.changed[k] for k in which]
+        self.renderer.paint(drawn, changed, picture.samples, letter, picture.interacting)
         return [under, top]
 
 

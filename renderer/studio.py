@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import moderngl
 import msgspec
 import numpy as np
@@ -15,7 +17,7 @@ from renderer.headless import MOST_PIXELS
 from renderer.ink import Ink
 from renderer.layout import Layout
 from renderer.moves import Place
-from renderer.panels import Panels, plan
+from renderer.panels import Panels
 from renderer.picture import Renderer
 from renderer.scene import EVERYTHING, Dirty, Scene
 from renderer.stage import Stage
@@ -43,9 +45,12 @@ class Studio:
         self._mirrors: dict[str, Scene] = {}  # the stage's scenes under a view of the studio's own
         self._frames: tuple[object, list[Frame]] | None = None
 
-    def draw(self, size: Size, scale: float, *, still: bool, view: View | None = None) -> list[Frame]:
-        """Draw the stage at `size` pixels: one quick frame, or the `still` picture in full quality. The frame of each
-        surface, at least one. Raises InputError for a picture that is too large."""
+    def draw(
+        self, size: Size, scale: float, *, still: bool, view: View | None = None, interacting: bool = False
+    ) -> list[Frame]:
+        """Draw the stage at `size` pixels: one quick frame (quicker while a person turns it: `interacting`), or the
+        `still` picture in full quality. The frame of each surface, at least one. Raises InputError for a picture that
+        is too large."""
         if size[0] * size[1] > MOST_PIXELS:
             raise InputError(
                 f"picture: {size[0]} x {size[1]} is over {MOST_PIXELS // 2**20} million pixels: ask for a smaller one",
@@ -53,7 +58,13 @@ class Studio:
             )
         scenes, dirty = self._scenes(self.stage.view if view is None else view)
         made = self.panels.draw(
-            scenes, size[0] / scale, size[1] / scale, scale, dirty=dirty, samples=None if still else 1
+            scenes,
+            size[0] / scale,
+            size[1] / scale,
+            scale,
+            dirty=dirty,
+            samples=None if still else 1,
+            interacting=interacting,
         )
         for shown in self.stage.shown:
             shown.drawn_by(self)
@@ -61,13 +72,23 @@ class Studio:
             self._frames = (self._key(size, scale), made)
         return made
 
+    def refine(self, budget_s: float) -> bool:
+        """Improve the picture drawn last for about so long, under the same view of the same values; whether it is as
+        good as a still now."""
+        until = time.monotonic() + budget_s
+        while self.renderer.refine():
+            if time.monotonic() >= until:
+                return False
+        return True
+
     def frames(self, size: Size, scale: float) -> list[Frame]:
         """Where everything stands in a picture of `size` pixels under the stage's view."""
         if self._frames is None or self._frames[0] != self._key(size, scale):
             if len(self.stage.shown) > 1:
                 return self.draw(size, scale, still=False)
             scene = self._scenes(self.stage.view)[0][0]
-            self._frames = (self._key(size, scale), [frames.make(scene, size[0] / scale, size[1] / scale, scale)])
+            made = frames.make(scene, size[0] / scale, size[1] / scale, scale, self.renderer.watch)
+            self._frames = (self._key(size, scale), [made])
         return self._frames[1]
 
     def at(self, size: Size, scale: float, x: float, y: float) -> tuple[int, Frame]:
@@ -83,10 +104,9 @@ class Studio:
         found = Place.of(made[k], width, height, scale)
         if len(made) == 1 or self.stage.view.arrange == "overlay":
             return found
-        sides = [frame.sides for frame in made]
 
         def layout(view: View) -> Layout:
-            return plan(view, width, height, scale, sides).layouts[k]
+            return self.panels.layout(view, width, height, scale, k)
 
         return Place(layout, found.sides, found.azimuth, found.elevation)
 

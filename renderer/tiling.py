@@ -105,7 +105,7 @@ def plan(
         cell = _scaled(Rect(x, y, x + way.cell[0], y + way.cell[1]), unit)
         rect = _plot(cell, half, flat, tuple(a * lettering for a in around))
         cells.append(cell)
-        layouts.append(replace(whole, unit=lettering, plot=rect, panel=Rect(0, 0, 0, 0)))
+        layouts.append(replace(whole, unit=lettering, plot=rect, panel=Rect(0, 0, 0, 0), stage=cell))
     return Plan(whole, tuple(cells), tuple(layouts), way.where)
 
 
