@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import scenes
 
-from protocol.view import PRESETS, Camera, override
-from renderer import camera, frame
+from protocol.errors import InputError
+from protocol.view import PRESETS, Camera, View, override
+from renderer import camera, frame, moves
 from renderer.camera import Rect
+from renderer.layers import box
 from renderer.layout import compute
 from renderer.scene import Scene
 
@@ -112,3 +115,169 @@ def test_twins_of_one_surface_have_one_height_scale():
         heights.append(frame.make(scene, 1280, 800, 1.0).heights(np.array([0.001, 0.0286, 1.0, 100.0])))
     assert all(np.allclose(h, heights[0]) for h in heights)
     assert heights[0][0] == pytest.approx(0)  # the floor stands at a thousandth
+
+
+# ---------------------------------------------------------------- moves by hand
+
+CLOUD = np.random.default_rng(3).uniform([-1, -1, 0], [1, 1, 0.8], (40, 3))
+HANDS = {
+    "automatic": {},
+    "parallel": {"camera.projection": "orthographic"},
+    "zoomed": {"camera.zoom": 3, "camera.shift_x": 0.4, "camera.shift_y": -0.2},
+    "top": {"camera.elevation": 90, "camera.azimuth": 0},
+    "flat-3d": {"camera.elevation": 90, "camera.azimuth": 0, "camera.projection": "orthographic"},
+    "held": {"camera.azimuth": 20, "camera.elevation": 30, "camera.target": (0.2, -0.1, 0.3)},
+    "pivot": {"camera.azimuth": 20, "camera.elevation": 30, "camera.target": "0.2 -0.1 0.3", "camera.pivot": "-1,1,0"},
+    "2d": {"mode": "2d"},
+    "2d-zoomed": {"mode": "2d", "camera.zoom": 5, "camera.shift_x": -1.5},
+}
+
+
+def at_hand(name: str) -> tuple[View, moves.Place]:
+    scene = Scene(override(PRESETS["contours-3d"], HANDS[name]))
+    scene.apply(SURFACE)
+    place = moves.Place.of(frame.make(scene, 1280, 800, 1.0), 1280, 800, 1.0)
+    return scene.view, place
+
+
+SURFACE = scenes.resnet()
+
+
+def seen(view: View, place: moves.Place, points: np.ndarray = CLOUD) -> np.ndarray:
+    view = moves.settled(view, place)
+    flat = points * [1, 1, 0] if view.mode == "2d" else points
+    return place.projection(view).pixels(flat)[:, :2]
+
+
+@pytest.mark.parametrize("name", HANDS)
+def test_taking_the_camera_into_the_hand_moves_nothing(name):
+    view, place = at_hand(name)
+    within = 0.6 if name == "flat-3d" else 1e-6  # a flat plot ends on whole pixels
+    assert np.abs(seen(moves.settled(view, place), place) - seen(view, place)).max() < 1e-9
+    assert np.abs(seen(moves.held(view, place), place) - seen(view, place)).max() < within
+    assert np.abs(seen(moves.pivot(view, place, np.array([0.5, 0.5, 0.1])), place) - seen(view, place)).max() < within
+
+
+@pytest.mark.parametrize("name", HANDS)
+@pytest.mark.parametrize("factor", [1.2, 0.9])
+def test_what_is_under_the_pointer_stays_when_zoomed(name, factor):
+    view, place = at_hand(name)
+    for point in CLOUD[:8]:
+        x, y = seen(view, place, point[None])[0]
+        zoomed = moves.zoom(view, place, factor, x, y)
+        assert seen(zoomed, place, point[None])[0] == pytest.approx((x, y), abs=1e-6)
+        spread = np.ptp(seen(zoomed, place), 0) / np.ptp(seen(view, place), 0)
+        assert spread == pytest.approx([factor, factor])
+
+
+@pytest.mark.parametrize("name", HANDS)
+def test_panning_moves_every_point_alike(name):
+    view, place = at_hand(name)
+    assert seen(moves.pan(view, place, 31, -17), place) == pytest.approx(seen(view, place) + np.array([31, -17]))
+
+
+@pytest.mark.parametrize("name", [n for n in HANDS if not n.startswith("2d")])
+@pytest.mark.parametrize("spot", [None, (0.9, -0.8, 0.4)])
+def test_turning_keeps_the_pivot_in_place_and_comes_back(name, spot):
+    view, place = at_hand(name)
+    view = moves.pivot(view, place, None if spot is None else np.array(spot))
+    x, y = moves.pivot_pixel(view, place)
+    turned = view
+    for _ in range(9):
+        turned = moves.orbit(turned, place, 40, 0)
+        assert moves.pivot_pixel(turned, place) == pytest.approx((x, y))
+        assert turned.camera.zoom == view.camera.zoom
+    assert seen(turned, place) == pytest.approx(seen(view, place))
+    down = min(20.0, float(view.camera.elevation) - 1)
+    back = moves.orbit(moves.orbit(view, place, 25, -down), place, -25, down)
+    assert seen(back, place) == pytest.approx(seen(view, place))
+
+
+def test_a_turning_box_keeps_its_size():
+    """Fitted anew at every angle it would breathe."""
+    view, place = at_hand("parallel")
+    view = moves.held(view, place)
+    stick = np.array([[0.0, 0, 0], [0, 0, 0.8]])
+    lengths = [np.ptp(seen(moves.orbit(view, place, a, 0), place, stick)[:, 1]) for a in range(0, 360, 45)]
+    assert np.ptp(lengths) < 1e-6
+
+
+def test_angles_end_where_they_should():
+    view, place = at_hand("held")
+    assert moves.orbit(view, place, 0, 200).camera.elevation == 90
+    assert moves.orbit(view, place, 0, -200).camera.elevation == 0
+    assert moves.orbit(moves.turned(view, place, None, -30), place, 0, -200).camera.elevation == -30
+    for degrees in (170, 190, 3600, -1234.5):
+        azimuth = moves.orbit(view, place, degrees, 0).camera.azimuth
+        assert -180 < azimuth <= 180
+        assert (azimuth - 20 - degrees) % 360 == pytest.approx(0) or (azimuth - 20 - degrees) % 360 == pytest.approx(
+            360
+        )
+
+
+@pytest.mark.parametrize("name", HANDS)
+def test_no_pan_and_no_zoom_loses_the_box(name):
+    view, place = at_hand(name)
+    for dx, dy in ((1e5, 0), (-1e5, 30), (0, 1e5), (-1e5, -1e5)):
+        away = moves.pan(view, place, dx, dy)
+        for there in (away, moves.zoom(away, place, 0.3, 5, 700)):
+            px, rect = seen(there, place, camera.corners(place.sides, 0.8)), place.plot(there)
+            assert px[:, 0].max() > rect.x0
+            assert px[:, 0].min() < rect.x1
+            assert px[:, 1].max() > rect.y0
+            assert px[:, 1].min() < rect.y1
+    for factor, end in ((1e9, 100), (1e-9, 0.05)):
+        last = moves.zoom(view, place, factor, 500, 400)
+        assert last.camera.zoom == end
+        assert seen(moves.zoom(last, place, factor, 300, 300), place) == pytest.approx(seen(last, place))
+
+
+@pytest.mark.parametrize("name", moves.PLACES)
+def test_named_places_look_along_what_they_say(name):
+    view, place = at_hand("held")
+    there = moves.to(view, name)
+    axis = {"top": [0, 0, 1], "front": [0, -1, 0], "side": [1, 0, 0], "iso": np.array([-1, -1, 1]) / 3**0.5}[name]
+    assert place.projection(there).eye == pytest.approx(axis, abs=1e-12)
+    assert (there.camera.target, there.camera.zoom) == ("auto", 1.0)
+    assert moves.to(view, "fit").camera == Camera()
+
+
+def test_the_top_in_parallel_is_flat_until_a_hand_takes_it():
+    view, place = at_hand("flat-3d")
+    assert place.layout(view).flat
+    assert not place.layout(moves.orbit(view, place, 3, 0)).flat
+
+
+def test_a_view_from_before_targets_means_what_it_did():
+    old = msgspec.json.decode(b'{"camera":{"azimuth":30,"elevation":"auto","zoom":2}}', type=View)
+    assert old.camera == Camera(azimuth=30, zoom=2)
+    with pytest.raises(InputError, match="3 numbers between commas or auto"):
+        override(View(), {"camera.target": "1,2"})
+    assert override(View(), {"camera.target": "auto"}) == View()
+
+
+@pytest.mark.parametrize("name", [n for n in HANDS if n != "2d-zoomed"])
+def test_everything_in_the_box_has_a_depth_that_is_drawn(name):
+    view, place = at_hand(name)
+    for azimuth in range(0, 360, 60):
+        turned = moves.settled(moves.orbit(view, place, azimuth, 10), place)
+        depth = place.projection(turned).pixels(camera.corners(place.sides, 0.0 if turned.mode == "2d" else 0.86))[:, 2]
+        assert (np.abs(depth) <= 1).all()
+
+
+def test_a_zoomed_plane_has_ticks_of_what_it_shows():
+    scene = Scene(override(PRESETS["heat"], {"camera.zoom": 8, "camera.shift_x": -2, "camera.shift_y": 1}))
+    scene.apply(SURFACE)
+    made = frame.make(scene, 1280, 800, 1.0)
+    for which, (lo, hi) in enumerate((("x0", "x1"), ("y0", "y1"))):
+        ticks = box.axis_ticks(made, which)
+        world = np.zeros((len(ticks), 3))
+        world[:, which] = [w for w, _ in ticks]
+        at = made.pixels(world)[:, which]
+        assert len(ticks) >= 4
+        assert (at > getattr(made.layout.plot, lo) - 1).all()
+        assert (at < getattr(made.layout.plot, hi) + 1).all()
+        axis = scene.axes[which]
+        for w, label in ticks:
+            value = axis[0] + (w / made.sides[which] + 1) / 2 * (axis[-1] - axis[0])
+            assert float(label.replace("−", "-")) == pytest.approx(value, abs=1e-9)
