@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from renderer.field import Field, refinement
 
-FINEST, FINEST_LIVE = 320, 128  # refined cells a side, in stills and in moving pictures
+# Refined cells a side: in stills, in a window's frames, while somebody turns the picture.
+FINEST, FINEST_LIVE, FINEST_COARSE = 320, 128, 64
 Floats = NDArray[np.float64]
 
 

@@ -36,6 +36,7 @@ class Air:
             return
         field = frame.scene.field  # made anew with every change of values or view
         finest = isolines.FINEST_LIVE if frame.live else isolines.FINEST
+        finest = isolines.FINEST_COARSE if frame.coarse else finest
         if (field, finest) == self._made_from:
             return
         self._made_from = (field, finest)
@@ -52,24 +53,23 @@ class Air:
         assert scene.axes is not None
         alpha, beta = scene.axes
         some_minor = len({major for _, major, _ in self._lines}) > 1
-        batches = []
-        for unit, major, pieces in self._lines:
-            if not len(pieces):
-                continue
-            flat = pieces.reshape(-1, 2)
-            x = np.interp(flat[:, 0], np.arange(len(alpha)), alpha)
-            y = np.interp(flat[:, 1], np.arange(len(beta)), beta)
-            p = frame.pixels(frame.world(x, y, unit)).reshape(-1, 2, 3)
-            ink = frame.view.contours.ink
-            colour = np.array(frame.at(unit))
-            if ink in ("dark", "light"):
-                colour = np.array([0.04, 0.05, 0.07, 1.0] if ink == "dark" else [1.0, 1.0, 1.0, 1.0])
-            tint = np.tile(colour, (len(p), 1))
-            width = frame.view.contours.width * u * (1.25 if major or not some_minor else 0.8)
-            batches.append(capsules(p[:, 0], p[:, 1], width / 2, tint, tint))
-        if not batches:
+        lines = [line for line in self._lines if len(line[2])]
+        if not lines:
             return
-        shapes = np.concatenate(batches)
+        counts = [len(pieces) for _, _, pieces in lines]
+        flat = np.concatenate([pieces for _, _, pieces in lines]).reshape(-1, 2)
+        units = np.repeat([unit for unit, _, _ in lines], counts)
+        x = np.interp(flat[:, 0], np.arange(len(alpha)), alpha)
+        y = np.interp(flat[:, 1], np.arange(len(beta)), beta)
+        p = frame.pixels(frame.world(x, y, np.repeat(units, 2))).reshape(-1, 2, 3)
+        ink = frame.view.contours.ink
+        if ink in ("dark", "light"):
+            tint = np.tile([0.04, 0.05, 0.07, 1.0] if ink == "dark" else [1.0, 1.0, 1.0, 1.0], (len(p), 1))
+        else:
+            tint = np.repeat(frame.colour(np.array([unit for unit, _, _ in lines])), counts, axis=0)
+        wide = [1.25 if major or not some_minor else 0.8 for _, major, _ in lines]
+        shapes = capsules(p[:, 0], p[:, 1], 0.0, tint, tint)
+        shapes[:, 6] = np.repeat(wide, counts) * frame.view.contours.width * u / 2
         shapes = shapes[np.argsort(-(shapes[:, 2] + shapes[:, 5]), kind="stable")]  # far ones first
         self.kit.ctx.disable(moderngl.DEPTH_TEST)
         if frame.view.layers.base:
