@@ -38,7 +38,8 @@ from renderer.stage import Stage
 from renderer.studio import Studio
 
 FPS = 60.0
-SETTLED_S = 0.2  # without a change: the picture is drawn in full quality
+SETTLED_S = 0.15  # without a change: the picture is refined to full quality
+SLICE_S = 0.015  # of refinement, between two looks at what came
 IDLE_S = 0.5  # between looks at the clock when nothing happens
 BUDGET_S = 0.010  # of messages between two frames
 SAID_S = 1.6  # how long a word about a key stays
@@ -227,9 +228,10 @@ class Window:
         settled = now - self._changed_at >= SETTLED_S
         if self.screen.person and min(self.screen.size) > 0 and now >= self._next_frame:
             if self._wanted() != self._drawn:
-                self._paint(still=False)
+                self._paint()
             elif settled and not self._still:
-                self._paint(still=True)
+                self._still = self.studio.refine(SLICE_S)
+                self._lay(now)
             elif self._over(now) != self._laid:
                 self._lay(now)
         self.desk.tell_watchers(now)
@@ -241,12 +243,12 @@ class Window:
             if self._wanted() == self._drawn:
                 self._lay(time.monotonic())
             else:
-                self._paint(still=False)
+                self._paint()
 
-    def _paint(self, still: bool) -> None:
+    def _paint(self) -> None:
         began, wanted = time.monotonic(), self._wanted()
-        self.studio.draw(*self.size(), still=still)
-        self._drawn, self._still = wanted, still
+        self.studio.draw(*self.size(), still=False, interacting=self._hand.drag is not None)
+        self._drawn, self._still = wanted, False
         self._lay(began)
 
     def _lay(self, began: float) -> None:
