@@ -78,20 +78,40 @@ def _march(frame: Frame, near: Floats, far: Floats) -> Hit | None:
         t0, t1 = max(t0, a), min(t1, b)
     if t1 <= t0:
         return None
-    rows, columns = frame.scene.n.shape
-    cells = max(abs(way[0]) / (2 * sx) * (columns - 1), abs(way[1]) / (2 * sy) * (rows - 1)) * (t1 - t0)
-    steps = min(max(2, math.ceil(cells * min(refinement(columns, rows), FINEST)) + 1), MOST)
-    t = np.linspace(t0, t1, steps)
+    t = np.linspace(t0, t1, _steps(frame, np.abs(way) * (t1 - t0)))
     over = _over(frame, near, way, t)
-    for k in np.flatnonzero((over[1:] > 0) != (over[:-1] > 0)):
-        fine = np.linspace(t[k], t[k + 1], FINE)
+    for a, b in _crossings(over):
+        fine = np.linspace(t[a], t[b], FINE)
         d = _over(frame, near, way, fine)
-        m = int(np.flatnonzero((d[1:] > 0) != (d[:-1] > 0))[0])
-        at = near + way * (fine[m] + (fine[m + 1] - fine[m]) * d[m] / (d[m] - d[m + 1]))
-        hit = _hit(frame, at)
-        if hit is not None:
-            return hit
+        for m in np.flatnonzero((d[1:] > 0) != (d[:-1] > 0)):
+            at = near + way * (fine[m] + (fine[m + 1] - fine[m]) * d[m] / (d[m] - d[m + 1]))
+            hit = _hit(frame, at)
+            if hit is not None:
+                return hit
     return None
+
+
+def _steps(frame: Frame, way: Floats) -> int:
+    """Steps that leave out no measured cell on a way (3,) of these lengths."""
+    assert frame.scene.axes is not None
+    cells = max(
+        length / (2 * side) * float((axis[-1] - axis[0]) / np.diff(axis).min())
+        for length, side, axis in zip(way, frame.sides, frame.scene.axes)
+    )
+    rows, columns = frame.scene.n.shape
+    return min(max(2, math.ceil(cells * min(refinement(columns, rows), FINEST)) + 1), MOST)
+
+
+def _crossings(over: Floats) -> list[tuple[int, int]]:
+    """Pairs of steps between which the line crosses the surface, in order; or grazes it, and may have crossed twice."""
+    found = [(int(k), int(k) + 1) for k in np.flatnonzero((over[1:] > 0) != (over[:-1] > 0))]
+    if len(over) > 2:
+        a, b, c = np.abs(over[:-2]), np.abs(over[1:-1]), np.abs(over[2:])
+        bend, slope = a - 2 * b + c, (c - a) / 2
+        with np.errstate(all="ignore"):
+            near = (b <= a) & (b <= c) & (b - slope**2 / (2 * bend) <= bend)  # the turning point of a parabola
+        found += [(int(k), int(k) + 2) for k in np.flatnonzero(near)]
+    return sorted(found)
 
 
 def _over(frame: Frame, near: Floats, way: Floats, t: Floats) -> Floats:
