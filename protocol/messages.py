@@ -501,16 +501,29 @@ PRESETS: dict[str, Recipe] = {
 
 
 class Render(Message, frozen=True, kw_only=True, tag="render"):
-    """Draw a surface into a PNG of width * scale by height * scale pixels."""
+    """Draw a surface, or several in one picture, into a PNG of width * scale by height * scale pixels, or, where `out`
+    ends in .mp4, into a video in which the camera turns around them."""
 
     file: str  # surface.npz
-    out: str  # the PNG, written whole or not at all
-    path_csv: str | None = None  # *-path.csv or the seed's x,y file, in place of the surface's own path
+    out: str  # the PNG or MP4, written whole or not at all
+    others: Annotated[tuple[str, ...], Meta(max_length=3)] = ()  # further surfaces of the same picture
+    path_csv: str | None = None  # *-path.csv or the seed's x,y file, in place of the first surface's own path
     preset: str = "contours-3d"
     view: dict[str, Any] = {}  # overrides by dotted name (protocol.view.override)
     width: Annotated[int, Meta(ge=160, le=8192)] = 1280
     height: Annotated[int, Meta(ge=120, le=8192)] = 800
     scale: Annotated[float, Meta(ge=0.5, le=8)] = 2.0
+    seconds: Annotated[float, Meta(gt=0, le=600)] = 8.0  # of one turn of a video
+    turns: Annotated[float, Meta(ge=-100, le=100)] = 1.0  # negative: clockwise
+    fps: Annotated[int, Meta(ge=1, le=60)] = 30
+
+
+class RenderProgress(Message, frozen=True, kw_only=True, tag="progress"):
+    """How far a video is, about once a second; its answer is still to come. Closing stdin cancels it."""
+
+    done: int  # frames
+    total: int
+    eta_s: float | None = None
 
 
 class RenderOk(Message, frozen=True, kw_only=True, tag="ok"):
@@ -521,7 +534,8 @@ class RenderOk(Message, frozen=True, kw_only=True, tag="ok"):
     width: int  # pixels
     height: int
     renderer: str  # the GL renderer
-    seconds: float
+    seconds: float  # that it took
+    frames: int = 1  # of a video
 
 
 class RenderErr(Message, frozen=True, kw_only=True, tag="err"):

@@ -134,6 +134,10 @@ class Panels:
             lens = view.camera if is_flat(view) else self._watch.lens(*scenes, anew=anew)
             return (self._overlaid if view.arrange == "overlay" else self._beside)(scenes, lens, picture)
 
+    def settle(self, scenes: Sequence[Scene]) -> None:
+        """Give scenes their shared scale before they are drawn, for whoever asks for it (frame.automatic)."""
+        self._share(scenes, [EVERYTHING] * len(scenes))
+
     def layout(self, view: View, width: float, height: float, scale: float, k: int) -> Layout:
         """The layout of panel k of the scenes last drawn, under another view."""
         return tiling.plan(view, width, height, scale, *self._drawn).layouts[k]

@@ -70,7 +70,7 @@ class Scene:
         self.n: NDArray[np.int64] = np.zeros((0, 0), np.int64)
         self.path: NDArray[np.void] = np.zeros(0, PATH_DTYPE)
         self.critical: NDArray[np.void] = np.zeros(0, CRITICAL_DTYPE)
-        self.revision = 0  # grows with every change
+        self.revision = 0  # grows with every change of what is shown, wherever it is seen from
         self._draft: Floats | None = None
         self._scale: auto.Scale | None = None
         self._field: Field | None = None
@@ -85,9 +85,12 @@ class Scene:
         arrays = arrays or {}
         if isinstance(event, View):
             dirty = Dirty(view=event != self.view)
+            moved = msgspec.structs.replace(event, camera=self.view.camera) == self.view
             if event.metric != self.view.metric:
                 self._draft = self._tally = None
             self.view = event
+            if moved:  # scales and field know nothing of the camera
+                return dirty
         elif isinstance(event, Surface):
             dirty = self._whole(event)
         elif isinstance(event, SurfaceBegin):

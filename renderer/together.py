@@ -63,9 +63,11 @@ def heading(frame: Frame, ink: Ink, cell: Rect, letter: str, name: str, note: st
     x, y = cell.x0, cell.y0 + 15 * u
     if frame.layout.flat:
         x, y = max(frame.layout.plot.x0 - 1, cell.x0), frame.layout.plot.y0 - 35 * u
-    big, small, room = 17 * u, fonts.SMALL * u, cell.x1 - x
+    big, small, step = 17 * u, fonts.SMALL * u, 20 * u
+    need = step + max(fonts.width(name, big, True), fonts.width(note, small))
+    x = max(cell.x0, min(x, cell.x1 - need))  # a line too long for its place begins further left
+    room = cell.x1 - x
     ink.text(letter, x, y, big, theme.text, bold=True)
-    step = 20 * u
     ink.text(fonts.shortened(name, big, room - step, True), x + step, y, big, theme.text, bold=True)
     ink.text(fonts.shortened(note, small, room - step), x + step, y + 20 * u, small, theme.muted)
 
