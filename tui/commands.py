@@ -145,6 +145,79 @@ Examples:
         words="png screenshot draw image save",
     ),
     Command(
+        "window open",
+        "Open a window that shows a surface while it is measured.",
+        "tui.verbs.window:window_open",
+        """
+The window follows the daemon: rows appear as they are measured. Mouse and keys turn it (`h` shows the keys), and the
+other `thalweg window` commands steer it from anywhere. Without a display it draws all the same, for `thalweg window
+shot`. Several surfaces are drawn side by side with one scale and one camera. With --ssh the window is here, the daemon
+there, and this command holds the way between them until the window is closed.
+
+Examples:
+  thalweg window open
+  thalweg window open pca.npz
+  thalweg window open MJXBFF 4F2K9A --preset contours-2d
+  thalweg window open pca.npz --view colormap=rainbow --view camera.azimuth=60
+  thalweg window open --from pca-contours-3d.png
+  thalweg window open --ssh me@cluster
+""",
+    ),
+    Command(
+        "window list",
+        "List the windows that are open.",
+        "tui.verbs.window:window_list",
+        """
+Examples:
+  thalweg window list
+""",
+    ),
+    Command(
+        "window set",
+        "Change how a window draws, by fields of its view.",
+        "tui.verbs.window:window_set",
+        """
+All changes are done, or none. Without any it prints every field with its value.
+
+Examples:
+  thalweg window set preset=contours-2d
+  thalweg window set mode=3d height=0.5 contours.count=30
+  thalweg window set camera.azimuth=60 --window 4F2K9A
+  thalweg window set
+""",
+    ),
+    Command(
+        "window show",
+        "Show other surfaces in a window.",
+        "tui.verbs.window:window_show",
+        """
+Examples:
+  thalweg window show last
+  thalweg window show pca.npz random.npz
+""",
+    ),
+    Command(
+        "window shot",
+        "Take a picture of what a window shows (PNG).",
+        "tui.verbs.window:window_shot",
+        """
+Examples:
+  thalweg window shot
+  thalweg window shot --out pca.png --size 1920x1200 --scale 2
+  thalweg window shot --view theme=dark --save pca-dark
+""",
+    ),
+    Command(
+        "window close",
+        "Close a window; jobs go on.",
+        "tui.verbs.window:window_close",
+        """
+Examples:
+  thalweg window close
+  thalweg window close --window 4F2K9A
+""",
+    ),
+    Command(
         "analyze",
         "Find minima, saddles and maxima of a surface, with their persistence.",
         "tui.verbs.analyze:analyze",
@@ -737,6 +810,7 @@ GROUPS = {
     "planes": "Planes through weight space.",
     "surfaces": "Measured surfaces.",
     "jobs": "Jobs of the daemon.",
+    "window": "Windows that show surfaces while they are measured.",
     "daemon": "The process that keeps jobs and results.",
     "data": "Data sets.",
     "estimate": "What a job would cost.",

@@ -98,7 +98,7 @@ class Forward:
     """
 
     def __init__(self, host: str, remote: Remote, mine: dict[str, Path] | None = None) -> None:
-        self.host = checked(host)
+        self.host, self.remote = checked(host), remote
         for end in (remote.cmd, remote.evt):
             if not end.startswith("ipc://"):
                 raise InputError(f"--ssh: the daemon on {host} listens on {end}: use --connect with a --key")
