@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from compute import estimates, lookup
+from compute import estimates, lookup, places
 from compute.store import JobRecord, SurfaceRecord, Tables
 from protocol import events
 from protocol.errors import InputError
@@ -58,10 +58,11 @@ SNAPSHOT_BYTES = 12 * 1024 * 1024  # of arrays in one piece of a snapshot, in bu
 
 @dataclass(frozen=True)
 class Live:
-    """What is known of jobs beside the store: those that have not ended, and the seconds that the running need."""
+    """What is known of jobs beside the store: those that have not ended, the seconds that the running still need."""
 
     jobs: Mapping[str, JobRecord] = field(default_factory=dict)
     left_s: Mapping[str, float] = field(default_factory=dict)
+    device: str | None = None  # that a job runs on which asks for none
 
 
 NONE = Live()
@@ -107,7 +108,7 @@ def timed(t: Tables, job: JobRecord, live: Live) -> JobInfo:
     left = live.left_s.get(job.id)
     if job.state == "queued":
         with suppress(InputError):  # what it refers to was deleted: it will fail
-            left = estimates.known(t, job.spec, job.device).seconds
+            left = estimates.known(t, job.spec, places.wanted(job) or live.device).seconds
     return info(job, left)
 
 

@@ -1,18 +1,20 @@
 """The daemon's worker processes: launched when there is work, found by name, ended when they do not obey or are idle.
 
-Two lanes: `device`, one worker a device, for what needs a model; `light` for analyses, exports and imports.
+Each has a place (places.py): a device, for what needs a model, or the light one for analyses, exports and imports.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from compute.jobs import Lane
 from compute.launchers import Handle, Launcher
+from compute.places import UNKNOWN, Place, of_devices
 
 PATIENCE_S = 10.0  # between asking a worker to stop, SIGTERM and SIGKILL
 KEEP_IDLE_S: dict[Lane, float] = {"device": 900.0, "light": 60.0}  # then its memory is given back
@@ -24,7 +26,7 @@ class Worker:
     """One process and what it is doing."""
 
     name: str
-    lane: Lane
+    place: Place
     handle: Handle
     log: Path
     since: float  # of its state, on a monotonic clock
@@ -44,23 +46,24 @@ class Worker:
 class Crew:
     """The workers that live."""
 
-    def __init__(self, launcher: Launcher, endpoint: str, logs: Path) -> None:
+    def __init__(self, launcher: Launcher, endpoint: str, logs: Path, devices: Sequence[str] | None = None) -> None:
         self._launcher, self._endpoint, self._logs = launcher, endpoint, logs
+        self.places = UNKNOWN if devices is None else of_devices(devices)
         self._numbers = itertools.count(1)
         self.workers: dict[str, Worker] = {}
 
-    def launch(self, lane: Lane, now: float) -> Worker:
-        """Start a worker of this lane."""
-        name = f"{lane}-{next(self._numbers)}"
+    def launch(self, place: Place, now: float) -> Worker:
+        """Start a worker for this place."""
+        name = f"{place.lane}-{next(self._numbers)}"
         log = self._logs / f"worker-{name}.log"
         handle = self._launcher.launch(
             name=name,
             endpoint=self._endpoint,
             log=str(log),
-            arguments=("--light",) if lane == "light" else (),
-            environment={},
+            arguments=("--light",) if place.lane == "light" else ("--device", place.kind) if place.kind else (),
+            environment=environment(place, self.places),
         )
-        worker = Worker(name, lane, handle, log, since=now, pid=handle.describe().get("pid"))
+        worker = Worker(name, place, handle, log, since=now, pid=handle.describe().get("pid"))
         self.workers[name] = worker
         return worker
 
@@ -72,9 +75,17 @@ class Crew:
         """Who has this job."""
         return next((w for w in self.workers.values() if w.job == job), None)
 
-    def lane(self, lane: Lane) -> list[Worker]:
-        """The workers of a lane."""
-        return [w for w in self.workers.values() if w.lane == lane]
+    def at(self, place: Place) -> Worker | None:
+        """Who works there."""
+        return next((w for w in self.workers.values() if w.place == place), None)
+
+    def ready(self, worker: Worker, peer: bytes, device: str, devices: Sequence[str], now: float) -> None:
+        """It is up, on this device; the first one tells which there are."""
+        worker.peer, worker.since = peer, now
+        if worker.place.lane == "device" and not worker.place.kind:
+            self.places = of_devices(devices or (device,))
+            worker.place = next((p for p in self.places if p.kind == device), self.places[0])
+        worker.device = worker.place.device or device
 
     def expect(self, worker: Worker, now: float) -> None:
         """It was asked to let go of its job: `PATIENCE_S`, then SIGTERM, then SIGKILL."""
@@ -95,7 +106,7 @@ class Crew:
 
     def idle_too_long(self, now: float) -> list[Worker]:
         """Those whose memory is better given back."""
-        return [w for w in self.workers.values() if w.state == "idle" and now - w.since > KEEP_IDLE_S[w.lane]]
+        return [w for w in self.workers.values() if w.state == "idle" and now - w.since > KEEP_IDLE_S[w.place.lane]]
 
     def ended(self) -> Iterator[tuple[Worker, int]]:
         """Those that have ended since, with their exit status; they are forgotten."""
@@ -105,6 +116,18 @@ class Crew:
                 worker.handle.close()
                 del self.workers[worker.name]
                 yield worker, code
+
+
+def environment(place: Place, places: Iterable[Place]) -> dict[str, str]:
+    """What a worker's process has to see: of several GPUs its own, of the cores its share."""
+    _, _, index = place.device.partition(":")
+    if place.kind == "cuda" and index:
+        seen = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
+        return {"CUDA_VISIBLE_DEVICES": seen[int(index)] if int(index) < len(seen) else index if not seen else "-1"}
+    share = sum(p.kind == "cpu" for p in places)
+    if place.kind == "cpu" and share > 1 and "OMP_NUM_THREADS" not in os.environ:
+        return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // share))}
+    return {}
 
 
 def how(code: int) -> str:

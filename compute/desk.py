@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from compute import answers, estimates, jobs, lookup, references
+from compute import answers, estimates, jobs, lookup, places, references
 from compute.active import utc
 from compute.answers import info
 from compute.service import Service
@@ -164,7 +164,7 @@ class Desk:
             case _ if isinstance(request, requests.CHANGES):
                 self._change(request, frames, answer)
             case _:
-                live = answers.Live(self.service.table.jobs, self.service.left_s())
+                live = self._live()
                 self._look(request, lambda t: self._read(t, request, live), answer)
 
     def _look(self, request: Request, fn: Callable[[Tables], answers.Answer], answer: Answered) -> None:
@@ -185,6 +185,10 @@ class Desk:
             return self._err(request.id, error, BUSY_S if error.code == "no_space" else None)
         self.service.log(None, "error", f"{type(request).__name__}: {type(error).__name__}: {error}")
         return self._err(request.id, InputError("daemon: internal error, see its log", code="internal"))
+
+    def _live(self) -> answers.Live:
+        service = self.service
+        return answers.Live(service.table.jobs, service.left_s(), places.best(service.crew.places))
 
     def _read(self, t: Tables, request: Request, live: answers.Live) -> answers.Answer:
         folder = self.service.workspace.root
@@ -392,7 +396,7 @@ class Desk:
             answer(self._piece(request, token, held[1], int(k)))
             return
 
-        live = answers.Live(self.service.table.jobs, self.service.left_s())
+        live = self._live()
 
         def look(t: Tables) -> list[answers.Answer]:
             seq = t.heads([request.topic]).get(request.topic, 0)
@@ -490,11 +494,11 @@ class Desk:
 
     def _estimate(self, request: requests.JobEstimate, answer: Answered) -> None:
         """From what such jobs took before; else an idle worker times the beginning of this one."""
-        spec = request.spec
+        spec, best = request.spec, places.best(self.service.crew.places)
 
         def look(t: Tables) -> tuple[Any, requests.EstimateReply]:
             whole = lookup.canonical(t, spec)
-            return whole, estimates.known(t, whole, request.device)
+            return whole, estimates.known(t, whole, request.device or best)
 
         def looked(found: tuple[Any, requests.EstimateReply] | None, error: Exception | None) -> None:
             if found is None:

@@ -43,6 +43,13 @@ def choose_device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
+def devices() -> tuple[str, ...]:
+    """Every device of this machine, the best first: `cuda` (of several `cuda:0`, `cuda:1`, ...), `mps`, `cpu`."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = ("cuda",) if gpus == 1 else tuple(f"cuda:{k}" for k in range(gpus))
+    return (*cuda, *(("mps",) if torch.backends.mps.is_available() else ()), "cpu")
+
+
 def check_precision(precision: Precision, device: torch.device) -> None:
     """Refuse an arithmetic that the device does not have."""
     if precision == "tf32" and device.type != "cuda":

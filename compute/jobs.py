@@ -7,7 +7,7 @@ obeyed raises InputError and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -159,15 +159,13 @@ def ready(table: Table, job: str, spec: Spec, identity: str | None, existing: Jo
     return table, more  # the state in between is never seen
 
 
-def next_job(table: Table, lane: Lane, device: str | None = None) -> JobRecord | None:
-    """The queued job that a free worker of this lane (and device) takes: highest priority, then first come."""
+def next_job(table: Table, belongs: Callable[[JobRecord], bool], besides: Container[str] = ()) -> JobRecord | None:
+    """The queued job that a free worker takes, of those that belong to it: highest priority, then first come.
+    `besides`: jobs that are for another one."""
     fit = [
         r
         for r in table.jobs.values()
-        if r.state == "queued"
-        and (r.identity is not None or r.kind == "import")
-        and LANES[r.kind] == lane
-        and (device is None or r.device in (None, device))
+        if r.state == "queued" and (r.identity is not None or r.kind == "import") and r.id not in besides and belongs(r)
     ]
     return min(fit, key=lambda r: (-r.priority, r.number), default=None)
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 
 from ulid import ULID
 
-from compute import NUMERICS, catalogue, jobs, lookup, references
+from compute import NUMERICS, catalogue, jobs, lookup, places, references
 from compute.active import Active, Arrays, Post, Told, job_state, persisted, utc
 from compute.config import Config
 from compute.crew import Crew, Worker, how
@@ -29,6 +29,7 @@ from compute.endings import Endings
 from compute.jobs import Effect, Outcome, Resolve, Save, Table, Tell
 from compute.launchers import Handle, Launcher
 from compute.launchers.local import watched
+from compute.places import Place
 from compute.store import JobRecord, RunRecord, Store, Tables
 from compute.workspace import Workspace
 from protocol.errors import InputError
@@ -79,7 +80,7 @@ class Service:
     ) -> None:
         self.workspace = Workspace(workspace)
         self.store, self.post, self.clock, self.data, self.config = store, post, clock, data, config
-        self.crew = Crew(launcher, endpoint, self.workspace.logs)
+        self.crew = Crew(launcher, endpoint, self.workspace.logs, config.devices)
         self.table = Table()
         self.active: dict[str, Active] = {}
         self.heads: dict[str, tuple[int, float]] = {}  # topics that changed lately: newest seq, when
@@ -230,18 +231,28 @@ class Service:
         """Give free workers jobs; start workers where there are jobs and none is free to come."""
         if self.stopping or self.store.full:
             return
-        lanes: tuple[jobs.Lane, ...] = ("device", "light")
-        for lane in lanes:
-            while True:
-                workers = self.crew.lane(lane)
-                worker = next((w for w in workers if w.state == "idle"), None)
-                job = jobs.next_job(self.table, lane)
-                if job is None or (worker is None and workers):
-                    break
-                if worker is None:
-                    self.tell_worker_state(self.crew.launch(lane, self.clock()))
-                    break
-                self._start(job, worker)
+        for job in list(self.table.jobs.values()):
+            error = places.absent(places.wanted(job), self.crew.places) if jobs.LANES[job.kind] == "device" else None
+            if error is not None and job.state == "queued":
+                self.commit(jobs.failed(self.table, job.id, error.code, error.msg, utc()))
+                return  # what follows from that comes here again
+        spoken_for: set[str] = set()  # by workers that are free now, or will be in a moment
+        empty = []
+        for place in self.crew.places:
+            worker = self.crew.at(place)
+            if worker is None:
+                empty.append(place)
+            elif worker.state != "busy" and (found := self._next(place, spoken_for)) is not None:
+                spoken_for.add(found.id)
+                if worker.state == "idle":
+                    self._start(found, worker)
+        for place in empty:
+            if (found := self._next(place, spoken_for)) is not None:
+                spoken_for.add(found.id)
+                self.tell_worker_state(self.crew.launch(place, self.clock()))
+
+    def _next(self, place: Place, besides: set[str]) -> JobRecord | None:
+        return jobs.next_job(self.table, lambda job: places.belongs(place, job, self.crew.places), besides)
 
     def _start(self, job: JobRecord, worker: Worker) -> None:
         new = {}
@@ -269,7 +280,7 @@ class Service:
                 return
             total = float(max(1, job.total))
             self.active[job.id] = Active(job.id, job.kind, self.clock(), Pace(total, self.clock()))
-            device = job.device or (job.execution.device if job.execution else None)
+            device = places.wanted(job) or (worker.place.kind or None)
             execution = job.execution or Execution(device=device)  # type: ignore[arg-type]
             message = WorkerJob(
                 job=job.id,
@@ -308,7 +319,7 @@ class Service:
         """A worker is up."""
         worker = self.crew.workers.get(message.worker)
         if worker is not None:
-            worker.peer, worker.device, worker.since = peer, message.device, self.clock()
+            self.crew.ready(worker, peer, message.device, message.devices, self.clock())
             self.tell_worker_state(worker)
             self.schedule()
 
@@ -365,12 +376,18 @@ class Service:
     def estimate(self, spec: Any, device: str | None, then: Callable[[WorkerBegin | None, str], None]) -> bool:
         """Have an idle worker time the first steps or points of a job that is not run; False where none is idle.
         `then` gets the worker's `begin`, or None and why not. Starts a worker for the next one who asks."""
-        workers = self.crew.lane("device")
+        error = places.absent(device, self.crew.places)
+        if error is not None:
+            then(None, error.msg)
+            return True
+        fit = [p for p in self.crew.places if places.takes(p, device, self.crew.places)]
+        workers = [w for p in fit if (w := self.crew.at(p)) is not None]
         worker = next((w for w in workers if w.state == "idle"), None)
         if worker is None or worker.peer is None or self.stopping:
             if not workers and not self.stopping:
-                self.tell_worker_state(self.crew.launch("device", self.clock()))
+                self.tell_worker_state(self.crew.launch(fit[0], self.clock()))
             return False
+        device = device or worker.place.kind or None
         id = str(ULID())
         worker.job, worker.since = id, self.clock()
         self._estimates[id] = then

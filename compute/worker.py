@@ -405,13 +405,14 @@ def main() -> None:
     parser.add_argument("--watch", required=True, type=int, metavar="FD", help="a pipe whose closing ends this process")
     parser.add_argument("--name", default="", help="what the parent calls this worker")
     parser.add_argument("--light", action="store_true", help="for analyses, exports and imports: torch is not loaded")
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="the kind of device that it is for")
     args = parser.parse_args()
     watch(args.watch)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)  # before torch loads the libraries that read it
     worker = Worker(args.connect)
     try:
-        worker.send(_ready(args.name, args.light))
+        worker.send(_ready(args.name, args.light, args.device))
         worker.serve()
     except Stopped:
         pass
@@ -419,15 +420,19 @@ def main() -> None:
     worker.context.term()
 
 
-def _ready(name: str, light: bool) -> WorkerReady:
+def _ready(name: str, light: bool, device: str | None) -> WorkerReady:
     if light:
         return WorkerReady(worker=name, device="cpu", threads=1, versions={})
     import torch
 
-    from compute.execution import choose_device, versions
+    from compute.execution import choose_device, devices, versions
 
     return WorkerReady(
-        worker=name, device=choose_device(None).type, threads=torch.get_num_threads(), versions=versions()
+        worker=name,
+        device=device or choose_device(None).type,  # where it is absent, the jobs that come here are told
+        threads=torch.get_num_threads(),
+        versions=versions(),
+        devices=devices(),
     )
 
 

@@ -138,12 +138,13 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="t"):
 
 
 class WorkerReady(Message, frozen=True, kw_only=True, tag="wrk.ready"):
-    """The worker is up and idle. `worker` is the name it was started under."""
+    """The worker is up and idle. `worker` is the name it was started under; `devices` are all that it finds."""
 
     worker: str = ""
     device: str
     threads: int
     versions: dict[str, str]
+    devices: tuple[str, ...] = ()
 
 
 class WorkerBegin(Message, frozen=True, kw_only=True, tag="wrk.begin"):

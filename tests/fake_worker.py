@@ -76,12 +76,12 @@ def row(i: int, pass_: int, n: int, width: int) -> dict[str, np.ndarray]:
 class Worker:
     """One job at a time."""
 
-    def __init__(self, endpoint: str, name: str) -> None:
+    def __init__(self, endpoint: str, name: str, device: str) -> None:
         self.socket: zmq.Socket[bytes] = zmq.Context().socket(zmq.DEALER)
         self.socket.connect(endpoint)
         self.how: dict[str, Any] = {}
         self.leases: deque[WorkerLease] = deque()
-        self.send(WorkerReady(worker=name, device="cpu", threads=1, versions={}))
+        self.send(WorkerReady(worker=name, device=device, threads=1, versions={}, devices=(device,)))
 
     def send(self, message: Message, arrays: codec.Arrays | None = None) -> None:
         self.socket.send_multipart(codec.encode(message, arrays))
@@ -188,10 +188,11 @@ def main() -> None:
     parser.add_argument("--connect", required=True)
     parser.add_argument("--watch", required=True, type=int)
     parser.add_argument("--name", default="")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     watch(args.watch)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Worker(args.connect, args.name).serve()
+    Worker(args.connect, args.name, args.device).serve()
 
 
 if __name__ == "__main__":

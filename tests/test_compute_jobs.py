@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -35,6 +36,10 @@ def queued(*several: Submitted) -> Table:
         if isinstance(e, Resolve):
             table, _ = jobs.ready(table, e.job.id, e.job.spec, f"hash of {e.job.id}", None, NOW)
     return table
+
+
+def in_lane(lane: jobs.Lane) -> Callable[[JobRecord], bool]:
+    return lambda job: jobs.LANES[job.kind] == lane
 
 
 def saved(effects: list[jobs.Effect]) -> dict[str, JobRecord]:
@@ -96,7 +101,7 @@ def test_priority_then_first_come() -> None:
     several = [submitted(priority=p) for p in (0, 5, 5, -1)]
     table = queued(*several)
     order = []
-    while (job := jobs.next_job(table, "device")) is not None:
+    while (job := jobs.next_job(table, in_lane("device"))) is not None:
         order.append([s.job for s in several].index(job.id))
         table, _ = jobs.started(table, job.id, NOW)
     assert order == [1, 2, 0, 3]
@@ -105,8 +110,8 @@ def test_priority_then_first_come() -> None:
 def test_light_jobs_have_a_lane_of_their_own() -> None:
     s = submitted(AnalysisSpec(target="S"))
     table = queued(s)
-    assert jobs.next_job(table, "device") is None
-    assert jobs.next_job(table, "light") is not None
+    assert jobs.next_job(table, in_lane("device")) is None
+    assert jobs.next_job(table, in_lane("light")) is not None
 
 
 def test_pause_and_cancel_at_once_without_a_worker_else_it_is_told() -> None:

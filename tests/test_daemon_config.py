@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemons import ONE, Daemon, processes, submit, until, wait, workspace
+from daemons import ONE, Daemon, info, processes, submit, until, wait, workspace
+from msgspec.structs import replace
 from test_compute_config import PLUGIN
 
 from compute import config
@@ -82,6 +84,81 @@ def test_a_plug_in_that_fails_is_named_by_jobs_and_catalogue(folder: Path) -> No
         assert "plug-in gone.py: expected a Python file" in (wait(client, job).error or "")
         (folder / "gone.py").write_text(PLUGIN.format(name="back"))  # what was wrong is mended: the next one has it
         assert "back" in [m["name"] for m in catalogue(client)["models"]]
+
+
+# ---------------------------------------------------------------- devices
+
+
+def workers(client: Client) -> dict[str, str]:
+    """Of each worker that has a job: its device."""
+    found = client.request(r.Status(id=new_id())).workers
+    return {w["job"]: w["device"] for w in found if w["job"]}
+
+
+@contextmanager
+def devices(folder: Path, *names: str) -> Iterator[tuple[Daemon, Client]]:
+    """A daemon for these devices, with workers that need none of them."""
+    (folder / config.FILE).write_text(f"devices = {json.dumps(names)}")
+    (folder / "fake.json").write_text('{"epoch_s": 0.5}')
+    with Daemon(folder, odd=ODD) as daemon:
+        yield daemon, daemon.client()
+
+
+def trainings(n: int, **more: Any) -> list[r.Submitted]:
+    recipes = [Recipe(model="mlp", epochs=2, seed=seed) for seed in range(n)]
+    return [r.Submitted(job=new_id(), spec=TrainSpec(recipe=recipe), **more) for recipe in recipes]
+
+
+def test_each_device_has_a_worker_of_its_own(folder: Path) -> None:
+    with devices(folder, "cpu", "cpu") as (daemon, client):
+        jobs = submit(client, *trainings(3))
+        until(lambda: len(workers(client)) == 2, "two at once", 20)
+        assert [info(client, job).state for job in jobs] == ["running", "running", "queued"]
+        for job in jobs:
+            assert wait(client, job).error is None
+        assert len(daemon.workers()) == 2
+
+
+def test_one_job_starts_one_worker(folder: Path) -> None:
+    with devices(folder, "cpu", "cpu") as (daemon, client):
+        (job,) = submit(client, *trainings(1))
+        wait(client, job)
+        assert len(daemon.workers()) == 1
+
+
+def test_a_job_goes_to_the_device_that_it_asks_for_else_to_the_best(folder: Path) -> None:
+    with devices(folder, "cpu", "cuda:1", "cuda:0") as (daemon, client):
+        (asked,) = trainings(1, device="cpu")
+        asked = replace(asked, spec=TrainSpec(recipe=Recipe(seed=9)))
+        jobs = submit(client, *trainings(3), asked)
+        until(lambda: len(workers(client)) == 3, "three at once", 20)
+        at = workers(client)
+        assert {at[jobs[0]], at[jobs[1]]} == {"cuda:0", "cuda:1"}
+        assert at[jobs[3]] == "cpu"
+        assert info(client, jobs[2]).state == "queued"  # although there is a core: it is for the best kind
+        seen = {w["device"]: environment(w["pid"]) for w in client.request(r.Status(id=new_id())).workers}
+        assert [seen[device].get("CUDA_VISIBLE_DEVICES") for device in ("cuda:0", "cuda:1")] == ["0", "1"]
+        ended = [wait(client, job) for job in jobs]
+        assert [j.execution.device for j in ended if j.execution] == ["cuda", "cuda", "cuda", "cpu"]
+        assert len(daemon.workers()) == 3
+
+
+def test_a_device_that_is_not_there_is_told(folder: Path) -> None:
+    with devices(folder, "cpu") as (_, client):
+        (job,) = submit(client, *trainings(1, device="cuda"))
+        failed = wait(client, job)
+        assert failed.code == "unavailable"
+        assert "cuda was asked for, this daemon works on cpu" in (failed.error or "")
+        with pytest.raises(InputError, match="cuda was asked for"):
+            client.request(r.JobEstimate(id=new_id(), spec=TrainSpec(), device="cuda"))
+
+
+def environment(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.partition("=")[::2] for pair in pairs)
+
+
+# ---------------------------------------------------------------- the end
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
