@@ -7,8 +7,8 @@ from protocol.errors import InputError
 from protocol.files import Surface, SurfaceMeta
 from protocol.messages import PRESETS, Recipe
 from tui import flags
+from tui.pictures import Wanted, plan
 from tui.verbs.plane import plane_spec
-from tui.verbs.render import plan
 from tui.verbs.surface import grid_tree, off_plane_text, parse_range, summary, surface_lines
 from tui.verbs.train import chosen_recipe
 from tui.workspace import Workspace
@@ -96,16 +96,16 @@ def test_off_plane_is_said_with_maths_threshold():
 
 def test_pictures_are_named_after_file_and_preset(place, tmp_path):
     _, file = bowl(tmp_path)
-    (one,) = plan(place, [str(file)], ["mesh"], ["height=0.5"], None, "640x400", 1.0, None)
+    (one,) = plan(place, [str(file)], Wanted(presets=["mesh"], view=["height=0.5"], size="640x400", scale=1.0))
     assert one.out.endswith("bowl-mesh.png")
     assert (one.width, one.height, one.scale, one.view) == (640, 400, 1.0, {"height": "0.5"})
-    two = plan(place, [str(file)], ["mesh", "heat"], [], None, "640x400", 1.0, tmp_path / "out")
+    two = plan(place, [str(file)], Wanted(presets=["mesh", "heat"], out=tmp_path / "out"))
     assert [r.out for r in two] == [str(tmp_path / "out" / f"bowl-{name}.png") for name in ("mesh", "heat")]
-    (named,) = plan(place, [str(file)], ["mesh"], [], None, "640x400", 1.0, tmp_path / "x.png")
+    (named,) = plan(place, [str(file)], Wanted(presets=["mesh"], out=tmp_path / "x.png"))
     assert named.out == str(tmp_path / "x.png")
 
 
 def test_several_pictures_need_a_folder(place, tmp_path):
     _, file = bowl(tmp_path)
     with pytest.raises(InputError, match="folder"):
-        plan(place, [str(file)], ["mesh", "heat"], [], None, "640x400", 1.0, tmp_path / "x.png")
+        plan(place, [str(file)], Wanted(presets=["mesh", "heat"], out=tmp_path / "x.png"))

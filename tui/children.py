@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -69,8 +69,9 @@ def how_it_ended(code: int) -> str:
 class JsonChild:
     """A child that answers one JSON line on stdout to each JSON line on stdin."""
 
-    def __init__(self, command: Sequence[str], what: str) -> None:
-        self._what = what
+    def __init__(self, command: Sequence[str], what: str, *, undoes: bool = False) -> None:
+        """`undoes`: it gives up, and takes back, what it was doing when its stdin is closed; others are killed."""
+        self._what, self._undoes = what, undoes
         # Not a pipe: one that nobody empties would block the child when it is full.
         self._said: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - __exit__
         self._child = subprocess.Popen(
@@ -87,19 +88,22 @@ class JsonChild:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | BaseException | None) -> None:
-        if kind is not None:
+        if kind is not None and not self._undoes:
             self._child.kill()
         for stream in (self._child.stdin, self._child.stdout, self._said):
             with suppress(OSError):  # what was still to be written to a child that is gone
                 _stream(stream).close()
         end(self._child)
 
-    def ask(self, request: bytes) -> dict[str, Any]:
-        """Send one request and wait for its line of answer."""
+    def ask(self, request: bytes, tell: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        """Send one request and wait for its line of answer; lines of progress before it go to `tell`."""
         try:
             _stream(self._child.stdin).write(request.decode() + "\n")
             _stream(self._child.stdin).flush()
             line = _stream(self._child.stdout).readline()
+            while tell is not None and line and (told := self._read(line)).get("t") == "progress":
+                tell(told)
+                line = _stream(self._child.stdout).readline()
         except BrokenPipeError:
             line = ""
         if not line:

@@ -125,11 +125,13 @@ Examples:
     ),
     Command(
         "render",
-        "Draw a surface as a picture (PNG).",
+        "Draw surfaces as pictures (PNG) or turntable videos (MP4).",
         "tui.verbs.render:render",
         """
 A preset is a way of drawing; any field of the view overrides it with --view. Several files, or several presets, give
-several pictures: --out is then a folder.
+several pictures: --out is then a folder. --together puts the surfaces into one picture, with one scale, one colour bar
+and one camera; two may share one box with --view arrange=overlay. A picture carries its view: --from draws it again, or
+the same view of another surface.
 
 Examples:
   thalweg render pca.npz
@@ -137,6 +139,10 @@ Examples:
   thalweg render pca.npz random.npz --preset mesh --preset heat --out pictures
   thalweg render pca.npz --view colormap=rainbow --view camera.azimuth=60
   thalweg render seed.npz --path seed.csv --size 1920x1200 --scale 1
+  thalweg render resnet.npz vgg.npz --together
+  thalweg render frozen.npz recalibrated.npz --together --view arrange=overlay
+  thalweg render other.npz --from picture.png --view theme=dark
+  thalweg render pca.npz --out turn.mp4 --seconds 12 --size 1280x720
 """,
         action="picture",
         key="o",

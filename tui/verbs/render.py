@@ -1,10 +1,9 @@
-"""`thalweg render`: surfaces become pictures, drawn by `python -m renderer.headless`."""
+"""`thalweg render`: surfaces become pictures and videos, drawn by `python -m renderer.headless`."""
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,28 +11,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from cyclopts import Parameter
 
+from protocol import pictures
 from protocol.errors import InputError
-from protocol.files import Surface, read_path_csv
-from protocol.messages import Render
-from protocol.view import PRESETS, override, preset
-from tui import flags, progress, reach, session, things
+from protocol.messages import JobProgress, Render
+from protocol.view import PRESETS
+from tui import progress, reach, session, things
 from tui.children import ChildError, JsonChild, need, python
+from tui.pictures import DEFAULT_PRESET, DEFAULT_SCALE, DEFAULT_SIZE, Wanted, plan, remembered, remembered_path
 from tui.session import Common
-from tui.workspace import SHORT, Workspace, check_writable, folders, looks_like_file
+from tui.workspace import SHORT, check_writable, folders, looks_like_file
 
 if TYPE_CHECKING:
     PresetName = str
 else:
     PresetName = Literal[tuple(PRESETS)]
 
-DEFAULT_PRESET = "contours-3d"
-FLAGS = {"width": "--size", "height": "--size"}
+Told = Callable[[dict[str, Any]], None]
 
 
 def render(
     files: Annotated[
-        list[str], Parameter(negative=(), help="Surfaces: files (.npz), or ids of the workspace, or `last`.")
-    ],
+        list[str] | None,
+        Parameter(negative=(), help="Surfaces: files (.npz), or ids of the workspace, or `last`."),
+    ] = None,
     /,
     *,
     preset: Annotated[
@@ -43,37 +43,80 @@ def render(
     view: Annotated[
         list[str] | None, Parameter(negative=(), help="Override a field of the view, as NAME=VALUE; may be repeated.")
     ] = None,
+    from_: Annotated[
+        Path | None,
+        Parameter(name="--from", help="A picture drawn before: its view and size, of its surface or of those named."),
+    ] = None,
+    together: Annotated[
+        bool,
+        Parameter(negative=(), help="All surfaces, 2 to 4, in one picture with one scale, colour bar and camera."),
+    ] = False,
     path: Annotated[
         Path | None, Parameter(help="Path to draw (*-path.csv, or two columns x,y) instead of the surface's own.")
     ] = None,
-    size: Annotated[str, Parameter(help="Width x height, before --scale.")] = "1280x800",
-    scale: Annotated[float, Parameter(help="Pixels for each of these; 2 for sharp prints.")] = 2.0,
+    size: Annotated[str | None, Parameter(help=f"Width x height, before --scale. [default: {DEFAULT_SIZE}]")] = None,
+    scale: Annotated[
+        float | None,
+        Parameter(help=f"Pixels for each of these; 2 for sharp prints. [default: {DEFAULT_SCALE:g}, of a video 1]"),
+    ] = None,
+    seconds: Annotated[float | None, Parameter(help="Length of one turn of a video. [default: 8]")] = None,
+    turns: Annotated[float | None, Parameter(help="Turns of a video; negative: clockwise. [default: 1]")] = None,
+    fps: Annotated[int | None, Parameter(help="Frames a second of a video. [default: 30]")] = None,
     out: Annotated[
         Path | None,
-        Parameter(help="PNG to write, or the folder for several; by default named after file and preset, here."),
+        Parameter(
+            help="PNG to write, or MP4 for a turntable, or the folder for several; by default named after file and "
+            "preset, here."
+        ),
     ] = None,
     common: Common | None = None,
 ) -> None:
-    """Draw a surface as a picture (PNG)."""
+    """Draw surfaces as pictures (PNG) or turntable videos (MP4)."""
     common = session.common(common)
+    typed, begin = list(files or ()), None
+    if from_ is not None:
+        begin = pictures.read(from_)
+        if not typed:
+            typed, together = remembered(begin, from_, common.place()), len(begin.surfaces) > 1
+            path = path or remembered_path(begin, from_)
+    wanted = Wanted(
+        presets=preset or (),
+        view=view or (),
+        begin=begin,
+        path=path,
+        size=size,
+        scale=scale,
+        out=out,
+        together=together,
+        turn={"seconds": seconds, "turns": turns, "fps": fps},
+    )
     with ExitStack() as stack:
-        files = stack.enter_context(found(common, files))
-        requests = plan(common.place(), files, preset or [DEFAULT_PRESET], view or [], path, size, scale, out)
-        need("window", "moderngl", "PIL")
+        requests = plan(common.place(), stack.enter_context(found(common, typed)), wanted)
+        need("window", "moderngl", "PIL", *(("imageio_ffmpeg",) if wanted.video else ()))
         stack.enter_context(folders(*{Path(r.out).parent for r in requests}))
         child = stack.enter_context(renderer())
         for request in requests:
-            answer = draw(child, request)
+            answer = filmed(child, request, common) if wanted.video else draw(child, request)
             if common.json:
                 progress.print_json(answer)
             else:
                 print(f"{request.out}  {answer['width']} x {answer['height']}")
 
 
-def called(file: Path) -> str:
-    """What a picture of this file is called: its stem, or the end of the id where that is its name."""
-    is_id = re.match(r"[0-9A-HJKMNP-TV-Z]{26}(\.|$)", file.stem)
-    return file.stem.partition(".")[0][-SHORT:] if is_id else file.stem
+def filmed(child: JsonChild, request: Render, common: Common) -> dict[str, Any]:
+    """Make a video, showing how far it is."""
+    with progress.display(as_json=common.json) as show:
+        show.start(Path(request.out).name)
+
+        def tell(told: dict[str, Any]) -> None:
+            if common.json:
+                progress.print_json(told)
+            else:
+                show.event(JobProgress(job="", done=told["done"], total=told["total"], eta_s=told["eta_s"]), {})
+
+        answer = draw(child, request, tell)
+        show.done(f"{answer['frames']} frames")
+    return answer
 
 
 @contextmanager
@@ -98,84 +141,17 @@ def found(common: Common, files: Sequence[str]) -> Iterator[list[str]]:
         yield out
 
 
-def plan(
-    place: Workspace,
-    files: Sequence[str],
-    presets: Sequence[str],
-    view: Sequence[str],
-    path: Path | None,
-    size: str,
-    scale: float,
-    out: Path | None,
-) -> list[Render]:
-    """The pictures that were asked for, everything checked that can be checked before anything is drawn."""
-    found = [Path(f).expanduser() if looks_like_file(f) else place.surface_file(place.surface(f)) for f in files]
-    changes = view_changes(view)
-    for name in presets:
-        check_view(name, changes)
-    for file in found:
-        Surface.load(file)
-    if path is not None:
-        read_path_csv(path)
-    pixels = re.fullmatch(r"(\d+)[xX×](\d+)", size.strip())
-    if not pixels:
-        raise InputError(f"--size: expected WIDTHxHEIGHT, as 1280x800; got '{size}'")
-    several = len(found) * len(presets) > 1
-    if out is not None and not several and out.suffix.lower() != ".png":
-        raise InputError(f"--out: expected a file that ends in .png, got '{out.name}'")
-    if out is not None and several and out.suffix.lower() == ".png":
-        raise InputError(
-            f"--out: expected a folder for {len(found) * len(presets)} pictures, got the file '{out.name}'"
-        )
-    requests = []
-    for file in found:
-        for name in presets:
-            target = out if out is not None and not several else (out or Path()) / f"{called(file)}-{name}.png"
-            fields = {
-                "file": str(file.absolute()),
-                "out": str(target.expanduser().absolute()),
-                "path_csv": None if path is None else str(path.absolute()),
-                "preset": name,
-                "view": changes,
-                "width": int(pixels[1]),
-                "height": int(pixels[2]),
-                "scale": scale,
-            }
-            requests.append(flags.build(Render, None, fields, FLAGS))
-    return requests
-
-
-def view_changes(texts: Sequence[str]) -> dict[str, Any]:
-    """`["height=0.5"]` -> {"height": "0.5"}; protocol.view converts by the field's own type."""
-    changes = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise InputError(f"--view: expected NAME=VALUE, as height=0.5; got '{text}'")
-        changes[name] = value
-    return changes
-
-
-def check_view(name: str, changes: dict[str, Any]) -> None:
-    """Refuse an unknown preset, an unknown field or a value out of bounds."""
-    try:
-        override(preset(name), changes)
-    except InputError as e:
-        words = e.msg.removeprefix("view: ").removeprefix("view.")
-        raise InputError(f"--view: {words}", code=e.code, path=e.path) from e
-
-
 @contextmanager
 def renderer() -> Iterator[JsonChild]:
     """One renderer process for the length of a block; it draws without a screen."""
-    with JsonChild(python("renderer.headless"), "the renderer process") as child:
+    with JsonChild(python("renderer.headless"), "the renderer process", undoes=True) as child:
         yield child
 
 
-def draw(child: JsonChild, request: Render) -> dict[str, Any]:
-    """Draw one picture; the renderer's answer. Raises InputError where it refuses."""
+def draw(child: JsonChild, request: Render, tell: Told | None = None) -> dict[str, Any]:
+    """Draw one picture; the renderer's answer, its progress to `tell`. Raises InputError where it refuses."""
     check_writable(Path(request.out).parent)
-    answer = child.ask(msgspec.json.encode(request))
+    answer = child.ask(msgspec.json.encode(request), tell)
     if answer.get("t") == "err":
         if answer.get("code") == "internal":
             raise ChildError(str(answer["msg"]))

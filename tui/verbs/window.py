@@ -23,10 +23,10 @@ from protocol.windows import Screenshot, Show, ViewGet, ViewReply, ViewSet, Wind
 from tui import forward, opening, progress, reach, session, starting, things
 from tui.forward import Forward
 from tui.opening import Opened
+from tui.pictures import check_view, view_changes
 from tui.reach import Reach
 from tui.session import Common
 from tui.tables import table
-from tui.verbs.render import check_view, view_changes
 from tui.workspace import SHORT, looks_like_file
 
 if TYPE_CHECKING:
