@@ -11,7 +11,6 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -39,8 +38,9 @@ class Shown(Struct, frozen=True, kw_only=True):
     @property
     def called(self) -> str:
         """What a person knows it by."""
-        parts = [self.name, f"surface {self.id[-6:]}" if self.id else "", self.file]
-        return ", ".join(p for p in parts if p) or "without a name"
+        what = f"surface {self.id[-6:]}" if self.id else "a surface"
+        parts = [what, f"'{self.name}'" if self.name else "", f"of {self.file}" if self.file else ""]
+        return " ".join(p for p in parts if p)
 
 
 class Picture(Struct, frozen=True, kw_only=True):
@@ -163,26 +163,21 @@ def _chunks(file: Path) -> tuple[dict[str, str], tuple[int, int], float]:
     return out, size, per_inch
 
 
-def found(picture: Picture, file: str | os.PathLike[str], by_id: Sequence[Path | None] = ()) -> list[Path]:
-    """The files of a picture's surfaces: where they lay, else beside the picture, else `by_id` (what the caller found
-    by their ids, None where nothing). A file counts if it has the same content, or holds the surface of the same id.
+def lies(surface: Shown, picture: str | os.PathLike[str], *others: Path) -> Path | None:
+    """The file of a surface that a picture shows: where it lay, else beside the picture, else one of `others`. A file
+    counts if it has the same content, or holds the surface of the same id."""
+    lay = Path(surface.file).expanduser() if surface.file else None
+    tried = [] if lay is None else [lay, Path(picture).parent / lay.name]
+    return next((file for file in (*tried, *others) if _is(file, surface)), None)
 
-    Raises InputError (`not_found`) that names the surface which is not there any more.
-    """
-    out = []
-    for k, surface in enumerate(picture.surfaces):
-        lay = Path(surface.file).expanduser() if surface.file else None
-        tried = [lay, Path(file).parent / lay.name if lay is not None else None, by_id[k] if k < len(by_id) else None]
-        hit = next((p for p in tried if p is not None and _is(p, surface)), None)
-        if hit is None:
-            changed = lay is not None and lay.is_file()
-            why = "holds another surface now" if changed else "is not there any more"
-            raise InputError(
-                f"{file}: the surface that it shows ({surface.called}) {why}: name a surface or a file",
-                code="not_found",
-            )
-        out.append(hit)
-    return out
+
+def lost(surface: Shown, picture: str | os.PathLike[str]) -> InputError:
+    """What to say of a surface that is not found any more."""
+    there = bool(surface.file) and Path(surface.file).expanduser().is_file()
+    why = "another one lies there now" if there else "it is not there any more"
+    return InputError(
+        f"{picture}: it shows {surface.called}, and {why}: name a surface or a file to draw instead", code="not_found"
+    )
 
 
 def _is(file: Path, surface: Shown) -> bool:
