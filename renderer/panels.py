@@ -184,9 +184,9 @@ class Panels:
         where = tiling.plan(view, picture.width, picture.height, picture.scale, *self._drawn)
         self._cells = where.cells
         parts = []
-        for slot, cell, layout in zip(self._slots, where.cells, where.layouts):
+        for slot, layout in zip(self._slots, where.layouts):
             frame = frames.placed(slot.scene, layout, lens)
-            parts.append(Part(frame, slot.layers, cell))
+            parts.append(Part(frame, slot.layers))
         self.renderer.ready(where.whole.size)
         for slot, dirty in zip(self._slots, picture.changed):
             slot.kit.store.sync(slot.scene, dirty)

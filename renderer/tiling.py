@@ -100,12 +100,14 @@ def plan(
         below=False,
         flat=flat,
     )
+    head = 43.0 * lettering if layers.title else 0.0  # together.heading
     cells, layouts = [], []
     for (x, y), half in zip(corners, sides):
         cell = _scaled(Rect(x, y, x + way.cell[0], y + way.cell[1]), unit)
         rect = _plot(cell, half, flat, tuple(a * lettering for a in around))
         cells.append(cell)
-        layouts.append(replace(whole, unit=lettering, plot=rect, panel=Rect(0, 0, 0, 0), stage=cell))
+        stage = replace(cell, y0=float(round(min(cell.y0 + head, rect.y0))))
+        layouts.append(replace(whole, unit=lettering, plot=rect, panel=Rect(0, 0, 0, 0), stage=stage))
     return Plan(whole, tuple(cells), tuple(layouts), way.where)
 
 

@@ -44,9 +44,10 @@ class Labels:
         ends = frame.pixels(np.array([[-frame.sides[0], -frame.sides[1], 0.0], [*frame.sides, 0.0]]))
         per_cell = ((ends[1, 0] - ends[0, 0]) / (columns - 1), (ends[0, 1] - ends[1, 1]) / (rows - 1))
         plot = frame.layout.plot
-        key = (scene.field, per_cell)  # the field is made anew with every change of values, path or view
+        origin = (float(ends[0, 0]), float(ends[0, 1]))
+        key = (scene.field, per_cell, origin)  # the field is made anew with every change of values, path or view
         if key != self._key and not (frame.live and self._found):  # a moving picture keeps its places
-            self._key, self._found = key, find(frame, per_cell)
+            self._key, self._found = key, find(frame, per_cell, origin)
         for level, place in self._found:
             x, y = ends[0, 0] + place.x * per_cell[0], ends[0, 1] - place.y * per_cell[1]
             if not (plot.x0 + 12 * u < x < plot.x1 - 12 * u and plot.y0 + 12 * u < y < plot.y1 - 12 * u):
@@ -69,19 +70,30 @@ class Labels:
             )
 
 
-def find(frame: Frame, per_cell: tuple[float, float]) -> list[tuple[Level, isolines.Place]]:
-    """Labelled levels and their places, at most MOST, apart from each other and from the path and marks."""
+def find(
+    frame: Frame, per_cell: tuple[float, float], origin: tuple[float, float]
+) -> list[tuple[Level, isolines.Place]]:
+    """Labelled levels and their places, at most MOST, apart from each other and from the path and marks. `origin`: the
+    pixel of the first measured point."""
     scene, u = frame.scene, frame.unit
     refined = isolines.refine(scene.field)
     chosen = wanted(frame.scale.levels)
+    zoom = frame.view.camera.zoom
+    if zoom > 1:  # those that are named in the whole picture may be out of sight
+        chosen += [level for level in frame.scale.levels if level not in chosen]
     taken = np.array([(p.x, p.y) for p in _marks(frame)]).reshape(-1, 2) * np.array(per_cell)
     rows, columns = scene.n.shape
     out: list[tuple[Level, isolines.Place]] = []
     units = frame.scale.unit(np.array([level.value for level in chosen], float))
-    for level, unit in list(zip(chosen, units))[:MOST]:
+    for level, unit in list(zip(chosen, units))[: MOST if zoom <= 1 else None]:
         room = fonts.width(number(level.value, 3), SIZE * u, True) + 14 * u
         pieces = isolines.segments(refined, float(unit))
         far = APART * max((columns - 1) * per_cell[0], (rows - 1) * per_cell[1])
+        if zoom > 1:
+            if len(out) >= MOST:
+                break
+            pieces = _within(frame, pieces, per_cell, origin)
+            far = APART * max(frame.layout.plot.width, frame.layout.plot.height)
         for _ in range(3):  # an isoline of several parts, or a long one, is named more than once
             place = isolines.places(pieces, per_cell, room, taken, 18 * u, (columns - 1, rows - 1))
             if place is None or len(out) >= MOST:
@@ -93,6 +105,18 @@ def find(frame: Frame, per_cell: tuple[float, float]) -> list[tuple[Level, isoli
             taken = np.concatenate([taken, [at - along, at, at + along]])
             pieces = pieces[np.linalg.norm(pieces.mean(1) * np.array(per_cell) - at, axis=1) > far]
     return out
+
+
+def _within(frame: Frame, pieces: np.ndarray, per_cell: tuple[float, float], origin: tuple[float, float]) -> np.ndarray:
+    """Those of the pieces (n, 2, 2) of an isoline that are seen in a zoomed plot, cut as fine as in a whole one."""
+    plot, rim = frame.layout.plot, 18 * frame.unit
+    pixels = np.array(origin) + pieces.mean(1) * [per_cell[0], -per_cell[1]]
+    seen = (pixels > [plot.x0 + rim, plot.y0 + rim]) & (pixels < [plot.x1 - rim, plot.y1 - rim])
+    pieces = pieces[seen.all(1)]
+    parts = math.ceil(frame.view.camera.zoom)
+    t = np.arange(parts + 1)[:, None] / parts
+    points = pieces[:, :1] * (1 - t) + pieces[:, 1:] * t  # (n, parts + 1, 2)
+    return np.stack([points[:, :-1], points[:, 1:]], 2).reshape(-1, 2, 2)
 
 
 def wanted(found: Sequence[Level]) -> list[Level]:
