@@ -41,6 +41,7 @@ STOP_S = 10.0  # a worker that has not let go by then is ended; what it had comm
 FAIR = 64  # requests taken in one turn of the loop, so that rows and heartbeats are never starved
 SOCKET_PATH = 100  # bytes; the system's limit is 107
 SEND_HWM, EVENT_HWM = 1000, 200
+TRACKED = 64 * 1024  # bytes of a buffer from which on it is seen when a client has taken it
 ZAP = "inproc://zeromq.zap.01"
 
 
@@ -241,8 +242,13 @@ class Daemon:
 
     def _answer(self, made: zmq.Socket[bytes], peer: bytes) -> Callable[[list[bytes]], None]:
         def answer(frames: list[bytes]) -> None:
+            large = [zmq.Frame(frame, track=True, copy=False) for frame in frames if len(frame) >= TRACKED]
+            parts = iter(large)
+            out = [peer, *(next(parts) if len(frame) >= TRACKED else frame for frame in frames)]
             with suppress(zmq.ZMQError):  # the client is gone, or does not read: its loss alone
-                made.send_multipart([peer, *frames], zmq.NOBLOCK)
+                made.send_multipart(out, zmq.NOBLOCK, copy=not large)
+                if large:
+                    self.desk.debts.sent(peer, sum(map(len, frames)), zmq.MessageTracker(*large))
 
         return answer
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from compute import answers, estimates, jobs, lookup, places, references
 from compute.active import utc
 from compute.answers import info
+from compute.debts import Answered, Debts
 from compute.service import Service
 from compute.store import ENDS, JobRecord, Tables
 from compute.store.restore import verify
@@ -32,11 +33,19 @@ from protocol.plain import check_plain
 from protocol.requests import PIECE, Err, Limits, Ok, Request
 
 Arrays = dict[str, NDArray[Any]]
-Answered = Callable[[list[bytes]], None]
 VERSION = "0.1.0"
 BURST, RATE = 2000.0, 1000.0  # requests of one client at once, and a second
 SNAPSHOTS, SNAPSHOTS_BYTES, SNAPSHOT_S = 8, 64 * 1024 * 1024, 30.0  # kept for clients that fetch their pieces
 BUSY_S = 0.5
+OWED, OWED_S = 24 * 1024 * 1024, 0.05  # bytes of pieces that a client has not taken yet; then it is to ask again
+LARGE = (
+    requests.FileGet,
+    requests.Snapshot,
+    requests.EventsSince,
+    requests.LogTail,
+    requests.Schema,
+    requests.Catalogue,
+)
 MAX_MESSAGE = 2000  # characters of an error
 
 
@@ -58,6 +67,7 @@ class Desk:
         self.refused_clients = 0
         self.windows: dict[str, requests.WindowInfo] = {}
         self.shutdown: str | None = None
+        self.debts = Debts(PIECE, OWED)
         self._buckets: dict[bytes, Bucket] = {}
         self._open: dict[str, tuple[bytes, list[Answered]]] = {}  # changes being done, by request id
         self._snapshots: dict[str, tuple[float, list[answers.Answer]]] = {}
@@ -81,6 +91,12 @@ class Desk:
                 )
             if request.expires_at is not None and request.expires_at < time.time():
                 raise InputError("request: it expired before it came: send it again", code="expired")
+            if isinstance(request, LARGE):
+                if not self.debts.may(peer):
+                    e = InputError("daemon: read what was sent before you ask for more", code="busy")
+                    answer(self._err(request.id, e, OWED_S))
+                    return
+                answer = self.debts.begin(peer, answer)
             self._do(request, arrays, frames, answer)
         except InputError as e:
             if e.code == "bad_frame":
@@ -421,6 +437,7 @@ class Desk:
 
     def forget(self) -> None:
         """Let go of snapshots that are old, too many or too large together; the newest stays for its own client."""
+        self.debts.forget()
         now = self.clock()
         size = 0
         for k, (token, (at, pieces)) in enumerate(reversed(list(self._snapshots.items()))):
