@@ -33,6 +33,7 @@ from protocol.windows import (
     CameraSet,
     CameraZoom,
     Frame,
+    FrameFormat,
     FramesAck,
     FramesReply,
     FramesStart,
@@ -55,6 +56,7 @@ from renderer import controls, door, picking
 from renderer.door import Door
 from renderer.headless import write_png
 from renderer.link import Followed, Link
+from renderer.packing import encode
 from renderer.stage import UPLOAD, Stage
 from renderer.streams import Stream, Streams
 from renderer.studio import Studio, bare
@@ -64,7 +66,6 @@ ULID = 26
 PICTURES, PICTURES_BYTES = 16, 256 * 1024 * 1024  # kept for those that fetch them
 UPLOADS, UPLOAD_BYTES = 8, 256 * 1024 * 1024  # kept at once; of one file
 WATCH_S = 0.1
-JPEG_QUALITY = 85
 
 
 class Host(Protocol):
@@ -475,19 +476,11 @@ def _known(value: float, n: int) -> float | None:
     return float(value) if n else None
 
 
-def packed(pixels: NDArray[np.uint8], format: str) -> NDArray[np.uint8]:
+def packed(pixels: NDArray[np.uint8], format: FrameFormat) -> NDArray[np.uint8]:
     """Pixels (h, w, 3) as the bytes of a frame; raw ones keep their shape."""
     if format == "raw":
         return np.ascontiguousarray(pixels)
-    from PIL import Image
-
-    out = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if format == "jpeg":
-        image.save(out, "JPEG", quality=JPEG_QUALITY)
-    else:
-        image.save(out, "PNG", compress_level=1)
-    return np.frombuffer(out.getvalue(), np.uint8)
+    return np.frombuffer(encode(pixels, format), np.uint8)
 
 
 def kept(folder: Path, name: str, suffix: str, data: bytes) -> Path:

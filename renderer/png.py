@@ -17,8 +17,10 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 INCH = 0.0254  # metres
 
 
-def write(file: IO[bytes], pixels: NDArray[np.uint8], texts: Mapping[str, str], dots_per_inch: float) -> None:
-    """Write pixels (h, w, 3) uint8, top row first, with international text chunks."""
+def write(
+    file: IO[bytes], pixels: NDArray[np.uint8], texts: Mapping[str, str], dots_per_inch: float, level: int = 6
+) -> None:
+    """Write pixels (h, w, 3) uint8, top row first, with international text chunks, packed at zlib's `level`."""
     height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter: 0, none
     rows[:, 1:] = pixels.reshape(height, 3 * width)
@@ -28,7 +30,7 @@ def write(file: IO[bytes], pixels: NDArray[np.uint8], texts: Mapping[str, str], 
     _chunk(file, b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
     for keyword, text in texts.items():
         _chunk(file, b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode())
-    _chunk(file, b"IDAT", zlib.compress(rows.tobytes(), 6))
+    _chunk(file, b"IDAT", zlib.compress(rows.tobytes(), level))
     _chunk(file, b"IEND", b"")
 
 
