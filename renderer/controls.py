@@ -88,8 +88,11 @@ class Leave:
 
 @dataclass(frozen=True)
 class KeyPress:
+    """`again`: the key is held, and repeats itself."""
+
     key: str
     mods: frozenset[str] = frozenset()
+    again: bool = False
 
 
 Event = Press | Release | Move | Wheel | Leave | KeyPress
@@ -195,7 +198,8 @@ Group = Literal["Camera", "Picture", "Layers", "Window"]
 @dataclass(frozen=True)
 class Key:
     """One entry of the table: the keys that do the same, the first one the one to tell; an id; what it does in words;
-    and a change of the view or an action of the window. Neighbours with one `line` share a line of the help."""
+    and a change of the view or an action of the window. Neighbours with one `line`, which are steps in two or more
+    directions, share a line of the help and go on while they are held; what switches does not."""
 
     keys: tuple[str, ...]
     id: str
@@ -315,7 +319,7 @@ _KIND, _HEIGHT, _COLOURS, _COUNT = (
 )
 
 KEYS: Final[tuple[Key, ...]] = (
-    Key(("r", "home"), "camera.fit", "Camera", "fit into the window, from the automatic side", _to("fit"), line="fit"),
+    Key(("r", "home"), "camera.fit", "Camera", "fit into the window", _to("fit")),
     Key(("t",), "camera.top", "Camera", "from the top", _to("top")),
     Key(("f",), "camera.front", "Camera", "from the front", _to("front")),
     Key(("x",), "camera.side", "Camera", "from the side", _to("side")),
@@ -392,7 +396,7 @@ def spelled(event: KeyPress) -> str:
 
 def _key(state: State, event: KeyPress, view: View, place: Place) -> Outcome:
     found = BY_KEY.get(spelled(event))
-    if found is None:
+    if found is None or (event.again and not found.line):
         return Outcome(state, view)
     if found.action == "help":
         return Outcome(replace(state, help=not state.help), view)

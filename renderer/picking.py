@@ -51,7 +51,9 @@ def pick(frame: Frame, x: float, y: float) -> Hit | None:
     near, far = sight(frame, x, y)
     if frame.flat:
         return _floor(frame, near, far, patches_only=False)
-    found = _march(frame, near, far)
+    layers = frame.view.layers
+    sheet = layers.surface or layers.mesh or layers.contours
+    found = _march(frame, near, far) if sheet else None
     return found if found is not None else _floor(frame, near, far, patches_only=True)
 
 

@@ -165,7 +165,7 @@ class Screen:
         if isinstance(name, bytes):
             name = name.decode("utf-8", "replace")
         if name:
-            self.events.append(controls.KeyPress(name, self._mods(mods)))
+            self.events.append(controls.KeyPress(name, self._mods(mods), action == self._glfw.REPEAT))
 
     def _mods(self, mods: int) -> frozenset[str]:
         g = self._glfw

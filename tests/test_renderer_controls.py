@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -98,6 +99,16 @@ def test_switches_come_back():
 def test_an_unknown_key_and_one_with_ctrl_do_nothing():
     for event in (KeyPress("ü"), KeyPress("c", frozenset({"ctrl"})), KeyPress("r", frozenset({"alt"}))):
         assert play(VIEWS[0], event) == Outcome(State(), VIEWS[0])
+
+
+def test_a_held_key_goes_on_stepping_but_does_not_switch_to_and_fro():
+    for key in KEYS:
+        event = replace(press(key.keys[0]), again=True)
+        out = play(VIEWS[0], event)
+        if key.id.startswith("layers.") or key.action is not None or key.id in ("theme", "metric", "log"):
+            assert out == Outcome(State(), VIEWS[0]), key.id
+        if key.id in ("camera.left", "pan.up", "zoom.in", "height.less", "contours.more"):
+            assert out == play(VIEWS[0], press(key.keys[0])), key.id
 
 
 def test_tab_visits_every_kind_of_picture_and_keeps_what_the_hand_set():

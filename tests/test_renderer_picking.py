@@ -112,6 +112,14 @@ def test_nothing_is_hit_beside_the_box_and_in_an_empty_scene():
     assert picking.pick(frame.make(Scene(), 400, 300, 1.0), 200, 150) is None
 
 
+def test_a_surface_that_is_not_drawn_is_not_hit():
+    off = {"layers.surface": False, "layers.mesh": False, "layers.contours": False}
+    shown, bare = made(scenes.resnet()), made(scenes.resnet(), **off)
+    x, y, _ = shown.pixels(shown.world(0.0, 0.0))[0]
+    assert picking.pick(shown, x, y) is not None
+    assert picking.pick(bare, x, y) is None
+
+
 def test_a_drafted_row_is_hit_and_is_not_measured_yet():
     whole = scenes.function(lambda x, y: 1 + x * x + y * y, 21, 21)
     scene = Scene(PRESETS["solid"])
