@@ -32,6 +32,7 @@ HEAD = 50.0  # a panel's name and note
 APART, ROWS = 26.0, 14.0  # between columns, and between rows
 BESIDE = 84.0  # a panel's own colour bar
 ACROSS = 1.3  # width to height of a raised box, about
+SMALL = (420.0, 260.0)  # a picture of less has neither bar nor legend
 READABLE = 300.0  # a panel of less width cuts its name short
 LEAST = 0.8  # a panel's lettering is at least so large, as a share of the picture's
 
@@ -77,7 +78,8 @@ def plan(
         readable = min(way.cell[0] / READABLE, 1.0)
         return min((way.cell[0] - left - right) / ratio, way.cell[1] - above - below) * readable
 
-    way = max(_ways(view, len(sides), w - 2 * margin, foot - top), key=worth)
+    key = (layers.legend or (layers.colorbar and view.shared_scale)) and w > SMALL[0] and h > SMALL[1]
+    way = max(_ways(len(sides), w - 2 * margin, foot - top, layers.legend, key), key=worth)
     lettering = unit * _share(way.cell, least)
     places = [divmod(k, way.columns) for k in range(way.columns * way.rows)]
     corners = [(margin + c * (way.cell[0] + APART), top + r * (way.cell[1] + ROWS)) for r, c in places]
@@ -85,6 +87,8 @@ def plan(
         panel = Rect(margin, top + way.room[1] + 14, w - margin, foot - 4)
     elif way.where == "beside":
         panel = Rect(margin + way.room[0] + APART, top + 6, w - margin, foot)
+    elif not key:
+        panel = Rect(0, 0, 0, 0)
     else:
         x, y = corners[len(sides)]
         panel = Rect(x + 8, y + 6, w - margin, y + way.cell[1])
@@ -92,7 +96,7 @@ def plan(
         size=size,
         unit=unit,
         plot=_scaled(Rect(margin, top, margin + way.room[0], top + way.room[1]), unit),
-        panel=_scaled(panel, unit) if layers.colorbar or layers.legend else Rect(0, 0, 0, 0),
+        panel=_scaled(panel, unit),
         title=(margin * unit, (margin + 16) * unit),
         subtitle_lines=1,
         margin=margin * unit,
@@ -111,19 +115,17 @@ def plan(
     return Plan(whole, tuple(cells), tuple(layouts), way.where)
 
 
-def _ways(view: View, count: int, width: float, height: float) -> list[_Way]:
-    """The ways to choose from, for a place of `width` x `height` units."""
-    layers, out = view.layers, []
-    wheres: tuple[Where, ...] = ("beside", "below", "corner")
-    if not (layers.legend or (layers.colorbar and view.shared_scale)):
-        wheres = ("corner",)
+def _ways(count: int, width: float, height: float, legend: bool, key: bool) -> list[_Way]:
+    """The ways to choose from, for a place of `width` x `height` units; without a `key` only columns and rows."""
+    out = []
+    wheres: tuple[Where, ...] = ("beside", "below", "corner") if key else ("corner",)
     for where, columns in itertools.product(wheres, range(1, count + 1)):
         rows = math.ceil(count / columns)
-        if where == "corner" and columns * rows == count and len(wheres) > 1:
+        if where == "corner" and columns * rows == count and key:
             continue
         room_w, room_h = width, height
         if where == "beside":
-            room_w -= APART + (SIDE if layers.legend else NARROW)
+            room_w -= APART + (SIDE if legend else NARROW)
         elif where == "below":
             room_h -= min(max(0.19 * height, STRIP[0]), STRIP[1])
         room = max(room_w, 1.0), max(room_h, 1.0)
