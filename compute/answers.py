@@ -28,6 +28,8 @@ from protocol.requests import (
     EventsReply,
     EventsSince,
     FileGet,
+    Heads,
+    HeadsReply,
     JobGet,
     JobInfo,
     JobList,
@@ -53,6 +55,7 @@ T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 Answer = tuple[msgspec.Struct, Arrays]
 PAGE_BYTES = 48 * 1024  # of a list: the rest comes with the next page
+HEADS = 1000  # in one reply: 40 bytes each of a header
 SNAPSHOT_BYTES = 12 * 1024 * 1024  # of arrays in one piece of a snapshot, in buffers of at most 4 MiB
 
 
@@ -189,6 +192,15 @@ def _surface(record: SurfaceRecord) -> dict[str, Any]:
     for heavy in ("metrics", "shares"):
         item.pop(heavy)
     return item
+
+
+def heads(t: Tables, request: Heads) -> Answer:
+    """Of topics, and of the topics beneath a prefix (`job/`)."""
+    prefixes = [topic for topic in request.topics if topic.endswith("/") and topic.count("/") == 1]
+    found = t.heads(topic for topic in request.topics if topic not in prefixes)
+    for prefix in prefixes:
+        found |= t.heads_beneath(prefix, HEADS - len(found))
+    return HeadsReply(heads=found), {}
 
 
 def events_since(t: Tables, request: EventsSince) -> Answer:

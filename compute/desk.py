@@ -220,8 +220,7 @@ class Desk:
             case requests.EventsSince():
                 return answers.events_since(t, request)
             case requests.Heads():
-                known = t.heads(request.topics)
-                return requests.HeadsReply(heads={topic: known.get(topic, 0) for topic in request.topics}), {}
+                return answers.heads(t, request)
             case requests.FileGet():
                 return answers.file_get(t, folder, request)
             case requests.LogTail():

@@ -103,7 +103,8 @@ def _kind(topic: str) -> str:
 
 
 class Follower:
-    """Follows topics, and prefixes of topics: those beneath a prefix are taken up when they first change.
+    """Follows topics, and prefixes of topics: those beneath a prefix are taken up when they first change, also where
+    nobody listened at that moment.
     Topics of other kinds (log lines, workers, windows) have no past: their events are delivered as they come."""
 
     def __init__(self, topics: Iterable[str], now: float) -> None:
@@ -115,9 +116,11 @@ class Follower:
         self._beat = 0
         self._last: float | None = None  # when the last beat came
         self._checked = now  # when heads were last asked for
-        self._check = False  # at the next beat
+        self._check = bool(self.prefixes)  # at the next beat; of those beneath a prefix, to see later what changed
         self._heads: dict[AskHeads, dict[str, int | None]] = {}  # asked, with what was applied then
         self._again = False
+        self._before: dict[str, int] = {}  # heads of topics beneath a prefix that are not taken up
+        self._based: set[str] = set()  # prefixes of which these are known
 
     # ------------------------------------------------------------ what can be known
 
@@ -210,7 +213,7 @@ class Follower:
             return []
         actions: list[Action] = []
         for name, head in heads.items():
-            topic = self._topic(name)
+            topic = self._topic(name) if self._is_news(name, head) else None
             if topic is None:
                 continue
             if (asked.get(name) or 0) > head:
@@ -218,6 +221,7 @@ class Follower:
                 topic.seen = head
             topic.seen = max(topic.seen, head)
             actions += self._next(topic, now)
+        self._based.update(p for p in self.prefixes if p in question.topics)
         if self._again and not self._heads:
             actions += self._ask_heads(now)
         return actions
@@ -235,11 +239,13 @@ class Follower:
 
     def drop(self, topic: str) -> None:
         """Follow this topic no longer: it is not there."""
-        self._topics.pop(topic, None)
+        dropped = self._topics.pop(topic, None)
+        if dropped is not None:
+            self._before[topic] = dropped.seen
 
     def reconnected(self, now: float) -> list[Action]:
         """The socket was connected anew: heads are asked for at its first beat, which tells that it is subscribed."""
-        self._check = self._last is not None
+        self._check = self._check or self._last is not None
         return self.tick(now)
 
     def tick(self, now: float) -> list[Action]:
@@ -261,6 +267,15 @@ class Follower:
         if topic is None and is_whole(name) and any(name.startswith(p) for p in self.prefixes):
             topic = self._topics[name] = _Topic(name)
         return topic
+
+    def _is_news(self, name: str, head: int) -> bool:
+        """Whether a head tells of something new: for a topic beneath a prefix, that it changed since heads were asked
+        for the first time."""
+        prefix = next((p for p in self.prefixes if name.startswith(p)), None)
+        if name in self._topics or prefix is None:
+            return True
+        before, self._before[name] = self._before.get(name), head
+        return prefix in self._based and head != before
 
     def _take(self, topic: _Topic, seq: int, delivery: Deliver, always: bool = False) -> None:
         """Hold an event until its turn. One that is next, or was asked for, is held whatever its size."""

@@ -228,7 +228,8 @@ class EventsSince(Request, frozen=True, kw_only=True, tag="events.since"):
 
 
 class Heads(Request, frozen=True, kw_only=True, tag="heads"):
-    """The newest seq of these topics (0: no event yet)."""
+    """The newest seq of these topics (0: no event yet). For `job/`, `run/`, ...: of the topics beneath, at most 1000 in
+    all, those of the newest ids."""
 
     topics: Annotated[tuple[str, ...], Meta(max_length=200)]
 

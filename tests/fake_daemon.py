@@ -200,7 +200,10 @@ class FakeDaemon:
             case Ping():
                 return Nothing(), None
             case Heads(topics=topics):
-                return HeadsReply(heads={t: len(self.topics.get(t, ())) for t in topics}), None
+                heads = {t: len(self.topics.get(t, ())) for t in topics if t.count("/") > 1}
+                for prefix in (t for t in topics if t.count("/") == 1):
+                    heads |= {t: len(events) for t, events in self.topics.items() if t.startswith(prefix)}
+                return HeadsReply(heads=heads), None
             case Snapshot(topic=topic, cursor=cursor):
                 if topic not in self.topics:
                     raise InputError(

@@ -186,6 +186,9 @@ def stored(tables: Tables, rows: list[tuple[int, int]]) -> list[int | None]:
 def test_a_row_is_stored_and_told_once(tables: Tables) -> None:
     assert stored(tables, [(0, 0), (2, 0), (0, 0), (0, 1)]) == [1, 2, None, 3]
     assert tables.heads([TOPIC, "run/none/"]) == {TOPIC: 3, "run/none/": 0}
+    kind = f"{TOPIC.split('/')[0]}/"
+    assert tables.heads_beneath(kind, 9) == {TOPIC: 3}
+    assert tables.heads_beneath(kind, 0) == tables.heads_beneath("window/", 9) == {}
     assert tables.rows_there(SURFACE) == [(0, 0), (0, 1), (2, 0)]
 
 

@@ -349,6 +349,18 @@ def test_an_expired_request_is_not_done(client: Client) -> None:
 # ---------------------------------------------------------------- what does not fit
 
 
+def test_heads_of_a_kind_are_those_of_its_topics(client: Client, plane: str) -> None:
+    (job,) = submit(client, measure(plane, 700))
+    surface = done(client, job).surface
+    heads = client.request(r.Heads(id=new_id(), topics=("job/", f"surface/{surface}/", "run/none/"))).heads
+    assert heads[f"job/{job}/"] == 4  # waiting, queued, running, done
+    assert heads[f"surface/{surface}/"] > 8
+    assert heads["run/none/"] == 0
+    assert "job/" not in heads
+    assert {topic.split("/")[0] for topic in heads} == {"job", "surface", "run"}
+    assert len([topic for topic in heads if topic.startswith("surface/")]) == 1
+
+
 def test_lists_are_cut_where_a_header_ends(client: Client, daemon: Daemon, plane: str) -> None:
     how(daemon.folder, row_s=1.0)  # none of them ends meanwhile
     names = ["n" * 200] * 100

@@ -197,6 +197,23 @@ def test_a_reconnection_asks_for_heads_at_its_first_beat() -> None:
     assert list(world.questions) == [AskHeads((RUN,))]
 
 
+def test_what_changed_beneath_a_prefix_meanwhile_is_found_and_nothing_else() -> None:
+    old, changed, new = (f"job/{'0' * 25}{k}/" for k in range(3))
+    follower = Follower(["job/"], 0.0)
+    base, after = AskHeads(("job/",)), AskHeads(("job/",))
+    assert follower.beat(Heartbeat(boot="a", beat=1), 0.1) == [Link("live", 0.0), base]
+    assert follower.heads(base, {old: 4, changed: 2}, 0.2) == []  # those that are there are not taken up
+    assert follower.beat(Heartbeat(boot="a", beat=2), 1.1) == []
+    assert follower.beat(Heartbeat(boot="a", beat=30), 1.2) == [after]  # it slept
+    asked = follower.heads(after, {old: 4, changed: 3, new: 1}, 1.3)
+    assert asked == [AskSnapshot(changed), AskSnapshot(new)]
+    follower.restored(Restored(new, 1), 1.4)
+    follower.drop(changed)  # it was deleted
+    again = AskHeads((new, "job/"))
+    assert follower.beat(Heartbeat(boot="a", beat=60), 1.5) == [again]
+    assert follower.heads(again, {old: 4, changed: 3, new: 1}, 1.6) == []
+
+
 def test_four_beats_missed_ask_nothing() -> None:
     world = live()
     world.beat()
@@ -263,7 +280,7 @@ def test_topics_that_have_no_past_are_not_asked_for() -> None:
 
 def test_topics_beneath_a_prefix_are_taken_up_when_they_change() -> None:
     follower = Follower(["job/"], 0.0)
-    assert follower.beat(Heartbeat(boot="a", beat=1), 0.0) == [Link("live", 0.0)]
+    assert follower.beat(Heartbeat(boot="a", beat=1), 0.0) == [Link("live", 0.0), AskHeads(("job/",))]
     assert follower.event(JOB, epoch(4), {}, 0.1) == [AskSnapshot(JOB)]
     assert follower.event(RUN, epoch(4), {}, 0.1) == []
     other = JOB.replace("W/", "X/")

@@ -65,6 +65,15 @@ class Events(Base):
         """The newest seq of these topics, 0 where there was no event yet."""
         return {topic: self._topic(topic)[0] for topic in topics}
 
+    def heads_beneath(self, prefix: str, most: int) -> dict[str, int]:
+        """The newest seq of the topics that begin with `prefix` (`job/`): at most so many, those of the newest ids."""
+        after = f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}"
+        found = self.db.execute(
+            "SELECT name, head FROM topics WHERE name >= ? AND name < ? ORDER BY name DESC LIMIT ?",
+            (prefix, after, max(0, most)),
+        )
+        return {name: int(head) for name, head in found}
+
     def _topic(self, topic: str) -> tuple[int, int]:
         row = self.db.execute("SELECT head, floor FROM topics WHERE name = ?", (topic,)).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
