@@ -15,7 +15,8 @@ import pytest
 import scenes
 from PIL import Image
 
-from protocol.messages import Render, RenderErr, RenderOk
+from protocol import pictures
+from protocol.messages import Render, RenderErr, RenderOk, RenderProgress
 from protocol.view import override, preset
 from renderer import headless, png
 
@@ -125,6 +126,75 @@ def test_another_png_is_not_taken_for_ours(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "other.png")
     with pytest.raises(ValueError, match="made by thalweg"):
         headless.read_png_view(str(tmp_path / "other.png"))
+
+
+def test_several_surfaces_are_one_picture_that_carries_them_all(tmp_path, surface):
+    other = str(scenes.vgg().save(tmp_path / "vgg.npz"))
+    reply = ask(tmp_path, surface, others=[other], preset="heat")
+    assert isinstance(reply, RenderOk)
+    picture = pictures.read(reply.out)
+    assert [meta.model for meta in picture.metas] == ["ResNet-50", "VGG-11"]
+    assert [pictures.lies(shown, reply.out) for shown in picture.surfaces] == [Path(surface), Path(other)]
+    assert (picture.width, picture.height, picture.scale) == (320, 200, 1.0)
+    alone = ask(tmp_path, surface, preset="heat", out=str(tmp_path / "alone.png"))
+    assert isinstance(alone, RenderOk)
+    assert not np.array_equal(np.asarray(Image.open(reply.out)), np.asarray(Image.open(alone.out)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "sentence"),
+    [
+        ({"others": ["no.npz"]}, "not_found", "found no file"),
+        ({"others": ["a", "b", "c", "d"]}, "bad_request", "length <= 3"),
+        ({"out": "x.mp4", "preset": "heat"}, "bad_request", "turns a raised picture"),
+        ({"out": "x.mp4", "turns": 0}, "bad_request", "other than 0"),
+        ({"out": "x.mp4", "width": 4000, "height": 4000, "scale": 2}, "too_large", "4096 a side"),
+        ({"out": "x.mp4", "fps": 1000}, "bad_request", "<= 60"),
+    ],
+)
+def test_a_video_or_comparison_that_cannot_be_is_one_sentence(tmp_path, surface, changes, code, sentence):
+    if "out" in changes:
+        changes = changes | {"out": str(tmp_path / changes["out"])}
+    reply = ask(tmp_path, surface, **changes)
+    assert isinstance(reply, RenderErr)
+    assert reply.code == code
+    assert sentence in reply.msg
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["surface.npz"]
+
+
+def video_request(tmp_path: Path, surface: str, **changes: object) -> bytes:
+    fields = {"file": surface, "out": str(tmp_path / "x.mp4"), "preset": "solid", "width": 200, "height": 120}
+    return msgspec.json.encode(msgspec.convert({"t": "render", "scale": 1.0} | fields | changes, Render)) + b"\n"
+
+
+def test_a_video_tells_its_progress_and_then_its_answer(tmp_path, surface):
+    pytest.importorskip("imageio_ffmpeg")
+    told: list[RenderProgress] = []
+    reply, _ = headless.answer(video_request(tmp_path, surface, seconds=0.5, fps=10), scenes.renderer(), told.append)
+    assert isinstance(reply, RenderOk), reply
+    assert (reply.frames, reply.width, reply.height) == (5, 200, 120)
+    assert Path(reply.out).stat().st_size > 1000
+    assert told[0].done == 1
+    assert told[0].total == 5
+
+
+def test_closing_stdin_cancels_a_video(tmp_path, surface):
+    pytest.importorskip("imageio_ffmpeg")
+    scenes.renderer()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "renderer.headless"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(video_request(tmp_path, surface, seconds=600).decode())
+    child.stdin.flush()
+    assert json.loads(child.stdout.readline())["t"] == "progress"
+    assert any(p.name.endswith(".tmp") for p in tmp_path.iterdir())
+    child.stdin.close()
+    *_, last = child.stdout
+    assert json.loads(last)["code"] == "wrong_state"
+    assert child.wait(20) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["surface.npz"]
 
 
 def test_every_line_has_its_answer_in_order(tmp_path, surface):
