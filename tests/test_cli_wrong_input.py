@@ -174,6 +174,18 @@ CASES = [
     ("view without a value", "render {files}/good.npz --view height", ["--view", "NAME=VALUE"]),
     ("size is none", "render {files}/good.npz --size big", ["--size", "1280x800"]),
     ("size too small", "render {files}/good.npz --size 3x3", ["--size", "160"]),
+    ("no surface to draw", "render", ["a file (.npz)", "--from"]),
+    ("picture of one surface together", "render {files}/good.npz --together", ["--together", "2 to 4"]),
+    ("overlay of two pictures", "render {files}/good.npz {files}/good.npz --view arrange=overlay", ["--together"]),
+    ("view of no picture", "render {files}/good.npz --from {files}/none.png", ["none.png", "found no file"]),
+    ("view of a file that is no picture", "render --from {files}/text.npz", ["text.npz", "made by thalweg"]),
+    ("rate of a picture", "render {files}/good.npz --fps 30", ["--fps", ".mp4"]),
+    ("rate out of bounds", "render {files}/good.npz --out {files}/x.mp4 --fps 99", ["--fps", "60"]),
+    (
+        "videos of two presets",
+        "render {files}/good.npz --preset mesh --preset solid --out x.mp4",
+        ["--out", "one preset"],
+    ),
     ("no such surface", "surfaces show 123456", ["surface"]),
     ("surface damaged", "surfaces show {files}/truncated.npz", ["truncated.npz"]),
 ]

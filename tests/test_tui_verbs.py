@@ -1,13 +1,17 @@
 """What is typed becomes the right spec: grids, ranges, presets, pictures, recipes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from protocol.errors import InputError
 from protocol.files import Surface, SurfaceMeta
 from protocol.messages import PRESETS, Recipe
+from protocol.pictures import Picture, Shown, shown
+from protocol.view import View, override, preset
 from tui import flags
-from tui.pictures import Wanted, plan
+from tui.pictures import Wanted, plan, remembered, remembered_path
 from tui.verbs.plane import plane_spec
 from tui.verbs.surface import grid_tree, off_plane_text, parse_range, summary, surface_lines
 from tui.verbs.train import chosen_recipe
@@ -103,6 +107,77 @@ def test_pictures_are_named_after_file_and_preset(place, tmp_path):
     assert [r.out for r in two] == [str(tmp_path / "out" / f"bowl-{name}.png") for name in ("mesh", "heat")]
     (named,) = plan(place, [str(file)], Wanted(presets=["mesh"], out=tmp_path / "x.png"))
     assert named.out == str(tmp_path / "x.png")
+
+
+def test_surfaces_together_are_one_request_named_after_all(place, tmp_path):
+    files = [str(bowl(folder)[1].rename(folder.parent / f"{name}.npz")) for name, folder in folders(tmp_path, "ab")]
+    one, two = plan(place, files, Wanted(presets=["mesh", "heat", "mesh"], together=True, out=tmp_path / "out"))
+    assert (one.file, one.others) == (files[0], (files[1],))
+    assert [Path(r.out).name for r in (one, two)] == ["a-b-mesh.png", "a-b-heat.png"]
+    for wrong in (files[:1], files * 3):
+        with pytest.raises(InputError, match="--together: expected 2 to 4"):
+            plan(place, wrong, Wanted(together=True))
+
+
+def folders(tmp_path, names):
+    for name in names:
+        (tmp_path / name / "in").mkdir(parents=True)
+        yield name, tmp_path / name / "in"
+
+
+def test_files_of_one_name_give_pictures_of_different_names(place, tmp_path):
+    files = [str(bowl(folder)[1]) for _, folder in folders(tmp_path, "ab")]
+    moved = [str(Path(f).rename(Path(f).parent.parent / "bowl.npz")) for f in files]
+    assert [Path(r.out).name for r in plan(place, moved, Wanted())] == [
+        "a-bowl-contours-3d.png",
+        "b-bowl-contours-3d.png",
+    ]
+    same = plan(place, [moved[0], moved[0]], Wanted())
+    assert len({r.out for r in same}) == 2
+
+
+def test_a_video_has_a_scale_of_one_and_takes_its_flags(place, tmp_path):
+    _, file = bowl(tmp_path)
+    turn = {"seconds": 3.0, "turns": -1.0, "fps": 25}
+    (one,) = plan(place, [str(file)], Wanted(out=tmp_path / "x.mp4", turn=turn))
+    assert (one.scale, one.seconds, one.turns, one.fps) == (1.0, 3.0, -1.0, 25)
+    with pytest.raises(InputError, match="--fps: only a video turns"):
+        plan(place, [str(file)], Wanted(out=tmp_path / "x.png", turn={"fps": 25}))
+    with pytest.raises(InputError, match="--seconds: expected"):
+        plan(place, [str(file)], Wanted(out=tmp_path / "x.mp4", turn={"seconds": -1}))
+    with pytest.raises(InputError, match="one preset for a video"):
+        plan(place, [str(file)], Wanted(out=tmp_path / "x.mp4", presets=["mesh", "solid"]))
+
+
+def test_another_picture_gives_view_and_size(place, tmp_path):
+    _, file = bowl(tmp_path)
+    view = override(preset("mesh"), {"theme": "dark", "camera.target": [0.1, 0, 0.2], "contours.values": "1,2"})
+    begin = Picture(view=view, metas=(SurfaceMeta(),), width=640, height=400, scale=1.5)
+    (one,) = plan(place, [str(file)], Wanted(begin=begin, view=["height=0.5"]))
+    assert override(preset(one.preset), one.view) == override(view, {"height": 0.5})
+    assert (one.width, one.height, one.scale) == (640, 400, 1.5)
+    (bigger,) = plan(place, [str(file)], Wanted(begin=begin, size="800x600", scale=1.0))
+    assert (bigger.width, bigger.height, bigger.scale) == (800, 600, 1.0)
+    with pytest.raises(InputError, match="--preset"):
+        plan(place, [str(file)], Wanted(begin=begin, presets=["heat"]))
+
+
+def test_an_overlay_asks_for_one_picture(place, tmp_path):
+    _, file = bowl(tmp_path)
+    with pytest.raises(InputError, match="add --together"):
+        plan(place, [str(file)] * 2, Wanted(view=["arrange=overlay"]))
+
+
+def test_a_picture_remembers_its_surfaces(place, tmp_path):
+    surface, file = bowl(tmp_path)
+    picture = Picture(view=View(), metas=(surface.meta,), width=1, height=1, surfaces=(shown(surface.meta, file),))
+    assert remembered(picture, tmp_path / "x.png", place) == [str(file)]
+    file.unlink()
+    with pytest.raises(InputError, match=r"bowl\.npz.*not there any more"):
+        remembered(picture, tmp_path / "x.png", place)
+    csv = Picture(view=View(), metas=(surface.meta,), width=1, height=1, surfaces=(Shown(path_csv="no.csv"),))
+    with pytest.raises(InputError, match="--path"):
+        remembered_path(csv, tmp_path / "x.png")
 
 
 def test_several_pictures_need_a_folder(place, tmp_path):
