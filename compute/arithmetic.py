@@ -30,18 +30,8 @@ def numerics(precision: Precision, device: torch.device) -> Iterator[None]:
     The arithmetic is that of `execution.arithmetic`. CUDA kernels without a deterministic version go on with torch's
     warning; those of other devices are deterministic.
     """
-    if device.type != "cuda":
-        with execution.arithmetic(precision):
-            yield
-        return
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        with execution.arithmetic(precision):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    with execution.arithmetic(precision), execution.deterministic(device.type == "cuda"):
+        yield
 
 
 @contextlib.contextmanager

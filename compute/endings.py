@@ -151,6 +151,8 @@ class Endings:
         facts: dict[str, Any] = {"seconds": round(self.service.clock() - active.started, 3)}
         if result.precision_deviation is not None:
             facts["precision_deviation"] = result.precision_deviation
+        if result.deterministic is False:
+            facts["execution"] = {**sheet.meta.execution, "deterministic": False}
         surface = sheet.surface(**facts)
         self.save(
             active, surface, f"surfaces/{active.surface}.npz", msgspec.structs.replace(result, surface=active.surface)

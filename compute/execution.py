@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -75,16 +77,63 @@ WITHOUT: dict[str, Any] = {"matmul": "highest", "cudnn": False}
 
 
 @contextmanager
-def applied(execution: Execution, precision: Precision) -> Iterator[None]:
-    """Threads and arithmetic as the execution says, the caller's settings put back afterwards."""
+def applied(execution: Execution, precision: Precision, lacking: set[str] | None = None) -> Iterator[None]:
+    """Threads, arithmetic and kernels as the execution says, the caller's settings put back afterwards.
+
+    `lacking`: gets the operations that have no deterministic kernel on this device.
+    """
     threads = torch.get_num_threads()
     try:
         if execution.threads:
             torch.set_num_threads(execution.threads)
-        with arithmetic(precision):
+        with arithmetic(precision), deterministic(execution.device == "cuda", lacking):
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+NO_KERNEL = re.compile(r"(\S+) does not have a deterministic implementation|not deterministic because it uses (CuBLAS)")
+
+
+@contextmanager
+def deterministic(on: bool, lacking: set[str] | None = None) -> Iterator[None]:
+    """Deterministic kernels inside, on CUDA (those of other devices are), the caller's settings again after.
+
+    An operation that has none goes on with torch's warning; with `lacking`, its name is put there instead, after the
+    first warning of each.
+    """
+    if not on:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filling: Any = torch.utils.deterministic
+    fill = filling.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        filling.fill_uninitialized_memory = False  # a kernel for each tensor; nothing reads it
+        with warnings.catch_warnings():
+            if lacking is not None:
+                warnings.filterwarnings("always", message=f".*({NO_KERNEL.pattern})")
+                _listen(lacking)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        filling.fill_uninitialized_memory = fill
+
+
+def _listen(lacking: set[str]) -> None:
+    """Take the names of operations out of torch's warnings, until the `catch_warnings` around this ends."""
+    show = warnings.showwarning
+
+    def heard(message: Warning | str, *rest: Any, **more: Any) -> None:
+        found = NO_KERNEL.search(str(message))
+        name = None if found is None else found[1] or found[2]
+        if name not in lacking:
+            show(message, *rest, **more)
+        if name is not None:
+            lacking.add(name)
+
+    warnings.showwarning = heard
 
 
 @contextmanager

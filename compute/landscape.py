@@ -347,7 +347,8 @@ class Session:
             execution=execution,
             calibrate=calibrate,
         )
-        with run.applied(execution, precision):
+        self.lacking: set[str] = set()  # operations without a deterministic kernel on this device
+        with run.applied(execution, precision, self.lacking):
             self.engine = self._build(samples.x[index], samples.y[index], precision, execution, calibrate)
         self.samples = len(index)
         self.meta = SurfaceMeta(
@@ -374,7 +375,7 @@ class Session:
         self._applied: Any = None
 
     def __enter__(self) -> Session:
-        self._applied = run.applied(self.engine.execution, self.precision)
+        self._applied = run.applied(self.engine.execution, self.precision, self.lacking)
         self._applied.__enter__()
         return self
 
@@ -388,7 +389,8 @@ class Session:
 
     def recorded(self) -> dict[str, Any]:
         """The execution, as the surface keeps it."""
-        return {k: v for k, v in msgspec.to_builtins(self.engine.execution).items() if v is not None}
+        found = {k: v for k, v in msgspec.to_builtins(self.engine.execution).items() if v is not None}
+        return found | ({"deterministic": False} if self.lacking else {})
 
     def estimate(self, points: int, checkpoints: int) -> float | None:
         """Seconds for `points` grid points and the losses of `checkpoints` on the path, by the calibration."""

@@ -224,7 +224,8 @@ class Worker:
         self.send(WorkerBegin(job=job.job, execution=training.execution, total=training.total, seconds=seconds))
         if job.dry:
             return Done()
-        with running.applied(training.execution, training.recipe.precision):
+        lacking: set[str] = set()
+        with running.applied(training.execution, training.recipe.precision, lacking):
             leaving: Cancelled | Stopped | None = None  # as soon as the epoch's checkpoint is written
             for event in training.events():
                 match event:
@@ -254,7 +255,7 @@ class Worker:
                             continue
                         self._keep(job, training, event.due())
                     raise
-        return Done(run=training.id)
+        return Done(run=training.id, deterministic=not lacking)
 
     def _keep(self, job: WorkerJob, training: Training, due: CheckpointDue) -> None:
         file, digest = training.keep(due)
@@ -350,7 +351,7 @@ class Worker:
                         break
                     self.progress(job.job, done, total, "losses along the path")
                     self.check(job.job)
-        return Done(precision_deviation=deviation)
+        return Done(precision_deviation=deviation, deterministic=not session.lacking)
 
     def _light(
         self, job: WorkerJob, spec: AnalysisSpec | ExportSpec | ImportSpec

@@ -232,6 +232,7 @@ class Done(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()  # of an export, by name
     summary: dict[str, Any] = {}  # of an analysis
     precision_deviation: float | Literal["inf", "unknown"] | None = None
+    deterministic: bool | None = None  # of a run or surface: whether all its operations have deterministic kernels
     cancelled: bool = False
 
 

@@ -6,6 +6,7 @@ It speaks `wrk.*` as compute.worker does, and reads fake.json in the workspace a
     {"die": [3, 0]}      kill itself over row 3 of pass 0
     {"once": [1, 4]}     kill itself over these rows, once over each
     {"deaf": true}       obey neither cancel nor SIGTERM
+    {"deterministic": false}  say so of surfaces
     {"constant": true}   every row the same, so that a surface is sealed quickly
     {"say": [...]}       send these messages as they are, then wait for ever
 """
@@ -169,7 +170,7 @@ class Worker:
                 self.obey()
             lease = self.leases.popleft()
             if not lease.rows:
-                return Done()
+                return Done(deterministic=self.how.get("deterministic"))
             for i in lease.rows:
                 died = Path(job.workspace) / f"died-{job.job}-{i}"
                 if i in self.how.get("once", ()) and not died.exists():

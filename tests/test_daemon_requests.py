@@ -349,6 +349,19 @@ def test_an_expired_request_is_not_done(client: Client) -> None:
 # ---------------------------------------------------------------- what does not fit
 
 
+@pytest.mark.parametrize("deterministic", [True, False, None])
+def test_a_surface_of_kernels_that_differ_from_run_to_run_says_so(
+    client: Client, daemon: Daemon, plane: str, tmp_path: Path, deterministic: bool | None
+) -> None:
+    how(daemon.folder, deterministic=deterministic)
+    (job,) = submit(client, measure(plane, 710), on_conflict="new")
+    result = done(client, job).result
+    assert result is not None
+    assert result.deterministic is deterministic
+    meta = Surface.load(client.fetch(tmp_path / "s.npz", surface=result.surface)).meta
+    assert meta.execution.get("deterministic", True) is (deterministic is not False)
+
+
 def test_heads_of_a_kind_are_those_of_its_topics(client: Client, plane: str) -> None:
     (job,) = submit(client, measure(plane, 700))
     surface = done(client, job).surface

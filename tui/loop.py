@@ -271,6 +271,8 @@ def _surface(
                     raise Interrupted(_keep(job, sheet, facts))
                 if message.result.precision_deviation is not None:
                     facts["precision_deviation"] = message.result.precision_deviation
+                if message.result.deterministic is False:
+                    facts["execution"] = {**meta.execution, "deterministic": False}
                 surface = sheet.surface(**facts)
                 assert job.file is not None
                 surface.save(job.file)
