@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol import codec
+from protocol import codec, pictures
 from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.files import Surface, SurfaceMeta
@@ -307,12 +307,14 @@ class Desk:
             raise InputError("screenshot: this window was started without a folder for pictures")
         self.beside.draw(size, scale, still=True, view=view)
         pixels = self.beside.pixels()
-        meta = self.stage.scenes[0].meta if self.stage.shown else SurfaceMeta()
+        metas = [s.scene.meta for s in self.stage.shown] or [SurfaceMeta()]
+        files = [s.key if "/" in s.key else None for s in self.stage.shown] or [None]
 
         def pack() -> None:
             try:
                 out = io.BytesIO()
-                write_png(out, pixels, view, meta, scale)
+                shown = [pictures.shown(meta, file) for meta, file in zip(metas, files)]
+                write_png(out, pixels, view, metas, scale, shown)
                 data = out.getvalue()
                 saved = None if save is None else kept(self.folder or Path(), save, ".png", data)
             except InputError as e:

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol import pictures
 from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.files import Surface
@@ -30,7 +31,6 @@ from renderer import controls, hud, moves, picking
 from renderer.desk import Desk
 from renderer.door import Door
 from renderer.frame import Frame
-from renderer.headless import read_png_view
 from renderer.layers.notes import Note
 from renderer.link import Followed, Heard, Link, Linked, Source
 from renderer.screen import Dark, Screen, opened
@@ -311,14 +311,22 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _view(args: argparse.Namespace) -> tuple[View, str | None]:
-    """The view to begin with, and the surface that a picture names."""
-    view, surface = preset(args.preset or "contours-3d"), None
+def _view(args: argparse.Namespace) -> tuple[View, list[str], list[Path]]:
+    """The view to begin with, and the surfaces that a picture names: of the daemon by their ids, and files."""
+    view = preset(args.preset or "contours-3d")
+    surfaces: list[str] = []
+    files: list[Path] = []
     if args.picture is not None:
-        view, meta = read_png_view(args.picture)
-        surface = meta.id or None
-        if args.preset is not None:
-            view = preset(args.preset)
+        picture = pictures.read(args.picture)
+        for shown in picture.surfaces if not (args.surface or args.files) else ():
+            file = pictures.lies(shown, args.picture)
+            if file is not None:
+                files.append(file)
+            elif shown.id:
+                surfaces.append(shown.id)
+            else:
+                raise pictures.lost(shown, args.picture)
+        view = picture.view if args.preset is None else preset(args.preset)
     changes = {}
     for text in args.view:
         name, equals, value = text.partition("=")
@@ -327,7 +335,7 @@ def _view(args: argparse.Namespace) -> tuple[View, str | None]:
         changes[name] = value
     if args.title is not None:
         changes["title"] = args.title
-    return override(view, changes), surface
+    return override(view, changes), surfaces, files
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -347,15 +355,15 @@ def _pictures(typed: str | None) -> Path:
 
 def start(args: argparse.Namespace) -> Window:
     """Everything that is asked for, checked, then made. Raises InputError with nothing left behind."""
-    view, named = _view(args)
+    view, named, lying = _view(args)
     size = _size(args.size)
     if args.scale is not None and not 0.25 <= args.scale <= 8:
         raise InputError(f"--scale: expected a number from 0.25 to 8, got {args.scale:g}")
     if not 1 <= args.fps <= 1000:
         raise InputError(f"--fps: expected a number from 1 to 1000, got {args.fps:g}")
-    files = {str(Path(f).expanduser().absolute()): Surface.load(f) for f in args.files}
+    files = {str(Path(f).expanduser().absolute()): Surface.load(f) for f in (*args.files, *lying)}
     id = args.window or new_id()
-    surfaces = tuple(dict.fromkeys([*args.surface, *([named] if named and not args.surface and not files else [])]))
+    surfaces = tuple(dict.fromkeys([*args.surface, *named]))
     source = Source(args.workspace, tuple(args.daemon or ()), args.key, args.server_key)
     if surfaces and not (source.workspace or source.endpoints):
         raise InputError("--surface: expected --workspace or --daemon beside it: a surface is the daemon's")
