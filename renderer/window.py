@@ -32,7 +32,7 @@ from renderer.desk import Desk
 from renderer.door import Door
 from renderer.frame import Frame
 from renderer.layers.notes import Note
-from renderer.link import Followed, Heard, Link, Linked, Source
+from renderer.link import Followed, Heard, Link, Source
 from renderer.screen import Dark, Screen, opened
 from renderer.stage import Stage
 from renderer.studio import Studio
@@ -134,8 +134,6 @@ class Window:
             self.desk.followed(heard)
         else:
             self.stage.hear(heard)
-            if not isinstance(heard, Linked):
-                self.link.retitle(self.stage.title)
 
     def _take(self) -> None:
         """What came from the other threads, for at most so long that the picture keeps moving."""
@@ -225,6 +223,8 @@ class Window:
         now = time.monotonic()
         if self.stage.revision != self._seen:
             self._seen, self._changed_at = self.stage.revision, now
+            if self.link is not None:
+                self.link.retitle(self.stage.title)
         settled = now - self._changed_at >= SETTLED_S
         if self.screen.person and min(self.screen.size) > 0 and now >= self._next_frame:
             if self._wanted() != self._drawn:
