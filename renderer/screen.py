@@ -142,7 +142,9 @@ class Screen:
         self.events.append(controls.Move(*self._pointer))
 
     def _entered(self, _: object, inside: int) -> None:
-        if not inside:
+        if inside:  # glfw tells no move where it comes back to the place that it left
+            self._moved(None, *self._glfw.get_cursor_pos(self._handle))
+        else:
             self.events.append(controls.Leave())
 
     def _button(self, _: object, button: int, action: int, mods: int) -> None:
