@@ -59,7 +59,7 @@ class ThalwegApp(App[int]):
     """The app. `start`: start the daemon of a workspace here where none runs."""
 
     TITLE = "thalweg"
-    CSS_PATH = "thalweg.tcss"
+    CSS_PATH = Path(__file__).with_name("thalweg.tcss")
     COMMANDS: ClassVar[set[Any]] = {Everything}
     COMMAND_PALETTE_BINDING = "f12"  # the table's own row opens it
     BINDINGS: ClassVar[list[BindingType]] = bindings()

@@ -46,7 +46,7 @@ def coordinate(value: Any) -> str:
         return number(x)
     if not 0.001 <= abs(x) < 10_000:
         return f"{x:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    text = f"{x:.3f}" if abs(x) < 10 else f"{x:.5g}"
+    text = f"{x:.3f}".rstrip("0").rstrip(".") if abs(x) < 10 else f"{x:.5g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
