@@ -61,15 +61,17 @@ def _flat(frame: Frame, ink: Ink) -> None:
         ink.rect(plot.x0 - w - 5 * u, py - w / 2, plot.x0 - w, py + w / 2, theme.line)
         ink.text(label, plot.x0 - 10 * u, py, SIZE * u, theme.text, align=1.0, anchor="middle")
         widest = max(widest, fonts.width(label, SIZE * u))
-    name = fonts.shortened(words.axis(frame.scene, 0), NAME * u, plot.width)
-    if fonts.width(words.axis(frame.scene, 0), NAME * u) > plot.width:
-        name = words.axis_short(frame.scene, 0)
+    name = _fitting(frame, 0, plot.width)
     ink.text(name, (plot.x0 + plot.x1) / 2, plot.y1 + 50 * u, NAME * u, theme.text, align=0.5)
-    name = words.axis(frame.scene, 1)
-    if fonts.width(name, NAME * u) > plot.height:
-        name = words.axis_short(frame.scene, 1)
+    name = _fitting(frame, 1, plot.height)
     x = plot.x0 - max(10 * u + widest + 18 * u, 54 * u)
     ink.text(name, x, (plot.y0 + plot.y1) / 2, NAME * u, theme.text, align=0.5, angle=90.0)
+
+
+def _fitting(frame: Frame, which: int, room: float) -> str:
+    """The longest name of alpha (0) or beta (1) that is not longer than its side of the plot."""
+    names = words.axis(frame.scene, which), words.axis_short(frame.scene, which)
+    return next((name for name in names if fonts.width(name, NAME * frame.unit) <= room), "αβ"[which])
 
 
 def _raised(frame: Frame, ink: Ink) -> None:
