@@ -47,11 +47,14 @@ def test_the_read_out_tells_what_was_measured():
     sem, accuracy = np.full((26, 26), 0.00123), np.full((26, 26), 0.8765)
     made_ = made(replace(surface, sem=sem, accuracy=accuracy))
     x, y, _ = made_.pixels(made_.world(surface.alpha[14], surface.beta[10]))[0]
-    heading, lines = probe.lines(made_, picking.pick(made_, x, y))
+    hit = picking.pick(made_, x, y)
+    heading, lines = probe.lines(made_, hit)
     assert heading.startswith("Loss ")
     assert heading.endswith("± 0.0012")
     assert lines[0] == "α = 1.5, β = −1.5"
     assert lines[1] == "accuracy 0.8765, n = 512"
+    made_.scene.apply(override(made_.view, {"metric": "accuracy"}))
+    assert probe.lines(made_, hit) == ("Accuracy 0.8765", [lines[0], f"{heading.lower()}, n = 512"])
 
 
 @pytest.mark.parametrize("mode", ["2d", "3d"])

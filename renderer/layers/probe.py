@@ -19,7 +19,6 @@ from renderer.ticks import number
 
 AWAY = 16.0  # units from the pointer to the read-out
 PAD, LINE = 10.0, 19.0
-NAMES = {"loss": "Loss", "accuracy": "Accuracy", "sem": "Std. error"}
 
 
 def lines(frame: Frame, hit: Hit) -> tuple[str, list[str]]:
@@ -33,11 +32,14 @@ def lines(frame: Frame, hit: Hit) -> tuple[str, list[str]]:
     counted = f"n = {hit.n}"
     if hit.state == "diverged":
         return f"Diverged: loss {number(hit.loss)}", [at, f"{where}, {counted}"]
-    heading = f"Loss {number(hit.loss, 4)}"
+    loss = f"loss {number(hit.loss, 4)}"
     if math.isfinite(hit.sem):
-        heading += f" ± {number(hit.sem, 2)}"
-    told = [] if math.isnan(hit.accuracy) else [f"accuracy {number(hit.accuracy, 4)}"]
-    return heading, [at, ", ".join([*told, counted, where] if not told else [*told, counted])]
+        loss += f" ± {number(hit.sem, 2)}"
+    told = [loss]
+    if not math.isnan(hit.accuracy):
+        told.insert(frame.view.metric != "accuracy", f"accuracy {number(hit.accuracy, 4)}")
+    heading = told[0][0].upper() + told[0][1:]
+    return heading, [at, ", ".join([*told[1:], counted, *([] if told[1:] else [where])])]
 
 
 def marked(frame: Frame, hit: Hit) -> tuple[float, float]:
