@@ -34,9 +34,9 @@ def share(scenes: Sequence[Scene]) -> list[bool]:
     view = scenes[0].view
     held = [scene for scene in scenes if scene.axes is not None]
     if view.shared_scale:
-        scales = dict(zip(map(id, held), auto.shared([scene.measured for scene in held], view)))
+        scales = dict(zip(map(id, held), auto.tallied([scene.tally for scene in held], view)))
     else:
-        scales = {id(scene): auto.scale(*scene.measured, view) for scene in held}
+        scales = {id(scene): auto.tallied([scene.tally], view)[0] for scene in held}
     return [id(scene) in scales and scene.share(scales[id(scene)]) for scene in scenes]
 
 
