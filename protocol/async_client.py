@@ -195,7 +195,7 @@ class AsyncClient(Wired["AsyncSubscription"]):
                     self._reached()
                 case "disconnected":
                     self._exchange.disconnected()
-                case "refused":
+                case "refused" if not self._move(time.monotonic()):
                     self._settle(self._exchange.refuse_all(wires.refused(self.address.cmd)))
             self._woken.set()
 

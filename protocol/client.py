@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from protocol import wires
 from protocol.conversations import Ask, fetching, restoring, uploading
-from protocol.errors import InputError
-from protocol.exchange import Answer, ClientError, Exchange, new_id
-from protocol.following import Following, Item
+from protocol.exchange import Answer, ClientError, new_id
+from protocol.following import Item
 from protocol.keys import Keys
 from protocol.messages import Spec
-from protocol.requests import ClientInfo, Hello, HelloReply, JobInfo, JobSubmit, Request, Submitted
+from protocol.requests import JobInfo, Request, Submitted
 from protocol.snapshots import Restored
+from protocol.wired import Wired, following, hello, submission
 
 __all__ = ["Client", "ClientError", "Subscription", "new_id", "submission"]
 
@@ -40,27 +40,12 @@ TIMEOUT_S = 10.0
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def submission(*jobs: Submitted | Spec) -> JobSubmit:
-    """The request that submits these jobs in one transaction; bare specs get an id of their own."""
-    whole = tuple(j if isinstance(j, Submitted) else Submitted(job=new_id(), spec=j) for j in jobs)
-    return JobSubmit(id=new_id(), jobs=whole)
-
-
-class Client:
+class Client(Wired["Subscription"]):
     """A connection to a daemon. Make one with `connect`; close it, or use it in a `with`."""
 
     def __init__(self, address: wires.Address, context: zmq.Context[Any] | None = None) -> None:
-        self.address = address
-        self.hello: HelloReply | None = None
-        self._context = context or zmq.Context()
-        self._own_context = context is None
-        self._exchange = Exchange(address.cmd)
+        super().__init__(address, context or zmq.Context(), context is None)
         self._answers: dict[str, Answer] = {}
-        self._subscriptions: list[Subscription] = []
-        self._cmd = self._context.socket(zmq.DEALER)
-        wires.configure(self._cmd, address)
-        self._monitor = self._cmd.get_monitor_socket(wires.WATCHED)
-        wires.connect(self._cmd, address.cmd)
 
     @classmethod
     def connect(
@@ -76,19 +61,15 @@ class Client:
         context: zmq.Context[Any] | None = None,
     ) -> Self:
         """A client that has said hello to the daemon of a workspace (through its daemon.json), or at `endpoints`
-        (cmd, evt). `keys`: a client's key file, where the daemon listens on TCP.
+        (cmd, evt). `keys`: a client's key file, where the daemon listens on TCP. That of a workspace is found again
+        where it listens elsewhere after a restart.
 
         Raises ClientError (`unavailable`) within `timeout_s` where no daemon answers, InputError for bad arguments.
         """
-        address = wires.find(
-            None if workspace is None else Path(workspace),
-            endpoints,
-            keys if keys is None or isinstance(keys, Keys) else Path(keys),
-            server_key,
-        )
-        client = cls(address, context)
+        client = cls(wires.find(workspace, endpoints, keys, server_key), context)
         try:
-            client.hello = client.request(Hello(id=new_id(), client=ClientInfo(name, version)), timeout_s=timeout_s)
+            client.hello = client.request(hello(name, version), timeout_s=timeout_s)
+            assert client.hello is not None
             client._exchange.limits = client.hello.limits
         except BaseException:
             client.close(linger_ms=0)
@@ -146,7 +127,7 @@ class Client:
 
     def subscribe(self, topics: str | Iterable[str]) -> Subscription:
         """Follow topics (`surface/<id>/`), or all of a kind (`job/`). See Subscription."""
-        subscription = Subscription(self, (topics,) if isinstance(topics, str) else topics)
+        subscription = Subscription(self, topics)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -174,6 +155,7 @@ class Client:
         poller = zmq.Poller()
         poller.register(self._monitor, zmq.POLLIN)
         poller.register(self._cmd, zmq.POLLIN | (zmq.POLLOUT if unsent else 0))
+        wait_s = self._patience(wait_s)
         poller.poll(None if wait_s is None else int(wait_s * 1000) + 1)
         self._receive()
 
@@ -200,8 +182,9 @@ class Client:
                     self._exchange.reached(now)
                 case "disconnected":
                     self._exchange.disconnected()
-                case "refused":
+                case "refused" if not self._move(now):
                     answers += self._exchange.refuse_all(wires.refused(self.address.cmd))
+        self._move(now)
         for answer in answers + self._exchange.expired(now):
             if not any(s.takes(answer) for s in self._subscriptions):
                 self._answers[answer.request.id] = answer
@@ -210,12 +193,7 @@ class Client:
         """Close the sockets. Jobs go on."""
         for subscription in list(self._subscriptions):
             subscription.close()
-        if not self._cmd.closed:
-            self._cmd.disable_monitor()
-            self._monitor.close(0)
-            self._cmd.close(linger_ms)
-        if self._own_context and not self._context.closed:
-            self._context.term()
+        self._end(linger_ms)
 
     def __enter__(self) -> Self:
         return self
@@ -232,19 +210,12 @@ class Subscription:
     - a `Link`: the connection became live, stale (3 s without a beat) or lost (10 s).
     """
 
-    def __init__(self, client: Client, topics: Iterable[str]) -> None:
-        if not client.address.evt:
-            raise InputError("subscribe: expected the daemon's event endpoint, only its command endpoint was given")
-        self.following = Following(topics, time.monotonic())
+    def __init__(self, client: Client, topics: str | Iterable[str]) -> None:
+        self.following, self.wire = following(client, topics, time.monotonic())
+        self._evt, self._monitor = self.wire.socket, self.wire.monitor
         self._client = client
         self._mine: set[str] = set()  # requests of ours that are open
         self._answers: deque[Answer] = deque()
-        self._evt = client._context.socket(zmq.SUB)
-        wires.configure(self._evt, client.address)
-        for prefix in self.following.prefixes:
-            self._evt.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-        self._monitor = self._evt.get_monitor_socket(wires.WATCHED)
-        wires.connect(self._evt, client.address.evt)
 
     def poll(self, timeout_s: float = 0.0) -> list[Item]:
         """What is to be read, waiting at most this long for the first of it. Raises InputError (`not_found`) where a
@@ -280,10 +251,7 @@ class Subscription:
             self._client._subscriptions.remove(self)
         for id in self._mine:
             self._client._exchange.forget(id)
-        if not self._evt.closed:
-            self._evt.disable_monitor()
-            self._monitor.close(0)
-            self._evt.close(0)
+        self.wire.close()
 
     def __enter__(self) -> Self:
         return self

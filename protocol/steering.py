@@ -22,7 +22,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -36,7 +35,7 @@ from protocol.client import TICK_S, TIMEOUT_S, Client
 from protocol.errors import InputError
 from protocol.exchange import ClientError, Exchange, new_id
 from protocol.keys import Keys
-from protocol.requests import ClientInfo, Hello, Request
+from protocol.requests import Request
 from protocol.windows import (
     Frame,
     FramesAck,
@@ -47,6 +46,7 @@ from protocol.windows import (
     ShotReply,
     WindowWatch,
 )
+from protocol.wired import hello
 
 __all__ = ["AsyncWindowClient", "Push", "WindowClient", "picture", "whole"]
 
@@ -87,15 +87,6 @@ def whole(shot: ShotReply, pieces: list[bytes]) -> bytes:
     if len(data) != shot.total or hashlib.sha256(data).hexdigest() != shot.sha256:
         raise InputError("picture: what came does not match its sha256: take it again", code="integrity")
     return data
-
-
-def _hello(name: str, version: str) -> Hello:
-    return Hello(id=new_id(), client=ClientInfo(name, version))
-
-
-def _address(endpoint: str, keys: str | os.PathLike[str] | Keys | None, server_key: str | None) -> wires.Address:
-    mine = keys if keys is None or isinstance(keys, Keys) else Path(keys)
-    return wires.find(None, (endpoint,), mine, server_key)
 
 
 class _Asked:
@@ -145,9 +136,9 @@ class WindowClient(Client):
 
         Raises ClientError (`unavailable`) within `timeout_s` where none answers.
         """
-        client = cls(_address(endpoint, keys, server_key), context)
+        client = cls(wires.find(None, (endpoint,), keys, server_key), context)
         try:
-            client.hello = client.request(_hello(name, version), timeout_s=timeout_s)
+            client.hello = client.request(hello(name, version), timeout_s=timeout_s)
             client._exchange.limits = client.hello.limits
         except BaseException:
             client.close(linger_ms=0)
@@ -228,9 +219,9 @@ class AsyncWindowClient(AsyncClient):
         context: zmq.asyncio.Context | None = None,
     ) -> Self:
         """As WindowClient.open."""
-        client = cls(_address(endpoint, keys, server_key), context)
+        client = cls(wires.find(None, (endpoint,), keys, server_key), context)
         try:
-            client.hello = await client.request(_hello(name, version), timeout_s=timeout_s)
+            client.hello = await client.request(hello(name, version), timeout_s=timeout_s)
             assert client.hello is not None
             client._exchange.limits = client.hello.limits
         except BaseException:

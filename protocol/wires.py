@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,16 +42,18 @@ class Address:
     evt: str = ""
     server_key: bytes = b""
     keys: Keys | None = None
+    again: Callable[[], Address] | None = field(default=None, compare=False)  # looks again where it is
 
 
 def find(
-    workspace: str | Path | None,
+    workspace: str | os.PathLike[str] | None,
     endpoints: Sequence[str] | None,
-    keys: str | Path | Keys | None,
+    keys: str | os.PathLike[str] | Keys | None,
     server_key: str | None,
 ) -> Address:
     """Where the daemon of a workspace is, or the one whose endpoints (`cmd`, `evt`) are known. Raises InputError."""
-    mine = keys if isinstance(keys, Keys) or keys is None else client(keys)
+    mine = keys if isinstance(keys, Keys) or keys is None else client(Path(keys))
+    again = None
     theirs = (server_key or "").encode() or (mine.server if mine is not None and mine.server else b"")
     if endpoints is not None:
         if not 1 <= len(endpoints) <= 2:
@@ -63,6 +68,7 @@ def find(
             )
         check_reachable(workspace, connection)
         cmd, evt = connection.cmd, connection.evt
+        again = partial(find, workspace, None, keys, server_key)
         theirs = theirs or connection.server_key.encode()
         local = Path(workspace) / "keys" / "clients" / f"{LOCAL}.key_secret"
         if theirs and mine is None and local.is_file():
@@ -77,7 +83,45 @@ def find(
         raise InputError("connect: this daemon asks for a key: make one with: thalweg keys create NAME")
     if len(theirs) not in (0, 40):
         raise InputError(f"connect: expected a server key of 40 characters, got {len(theirs)}")
-    return Address(cmd, evt, theirs, mine)
+    return Address(cmd, evt, theirs, mine, again)
+
+
+def moved(address: Address) -> Address | None:
+    """Where the daemon is now, if that is elsewhere; None where it is not there (yet), or no workspace tells."""
+    if address.again is None:
+        return None
+    try:
+        now = address.again()
+    except InputError:
+        return None
+    return now if now != address else None
+
+
+class Wire:
+    """A socket of a client, and the monitor that tells what becomes of its connection."""
+
+    def __init__(self, context: Any, kind: int, address: Address, endpoint: str, topics: Iterable[str] = ()) -> None:
+        self.socket, self.endpoint = context.socket(kind), endpoint
+        configure(self.socket, address)
+        for topic in topics:
+            self.socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        self.monitor = self.socket.get_monitor_socket(WATCHED)
+        connect(self.socket, endpoint)
+
+    def move(self, address: Address, endpoint: str) -> None:
+        """Connect to another place, and no longer to the one before."""
+        with suppress(zmq.ZMQError):
+            self.socket.disconnect(self.endpoint)
+        self.endpoint = endpoint
+        secure(self.socket, address)
+        connect(self.socket, endpoint)
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close both."""
+        if not self.socket.closed:
+            self.socket.disable_monitor()
+            self.monitor.close(0)
+            self.socket.close(linger_ms)
 
 
 def configure(socket: Any, address: Address) -> None:
@@ -92,6 +136,11 @@ def configure(socket: Any, address: Address) -> None:
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if socket.type == zmq.DEALER:
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a daemon that is not there
+    secure(socket, address)
+
+
+def secure(socket: Any, address: Address) -> None:
+    """Set the keys, for connections from now on."""
     if address.server_key and address.keys is not None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, address.server_key)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, address.keys.public)

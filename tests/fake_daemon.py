@@ -45,10 +45,14 @@ LIMITS = Limits(header=codec.MAX_HEADER, frame=codec.MAX_FRAME, buffers=codec.MA
 
 
 class FakeDaemon:
-    """Start it with `with`; it binds ipc sockets in `folder` and writes daemon.json there, or binds `endpoints`."""
+    """Start it with `with`; it binds ipc sockets in `folder`, or TCP ports that are others at each start, and writes
+    daemon.json there."""
 
-    def __init__(self, folder: Path, *, beat_s: float = 0.05, curve: tuple[bytes, bytes] | None = None) -> None:
-        self.folder, self.beat_s, self.curve = folder, beat_s, curve
+    def __init__(
+        self, folder: Path, *, beat_s: float = 0.05, curve: tuple[bytes, bytes] | None = None, tcp: bool = False
+    ) -> None:
+        self.folder, self.beat_s, self.curve, self.tcp = folder, beat_s, curve, tcp
+        self.endpoints = (f"ipc://{folder}/cmd", f"ipc://{folder}/evt")
         self.topics: dict[str, list[list[bytes]]] = {}
         self.states: dict[str, dict[str, Any]] = {}
         self.kept: Counter[str] = Counter()  # events up to this seq are gone
@@ -63,10 +67,6 @@ class FakeDaemon:
         self._stop = threading.Event()
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-
-    @property
-    def endpoints(self) -> tuple[str, str]:
-        return f"ipc://{self.folder}/cmd", f"ipc://{self.folder}/evt"
 
     def __enter__(self) -> FakeDaemon:
         self._thread.start()
@@ -104,7 +104,9 @@ class FakeDaemon:
                 socket.setsockopt(zmq.CURVE_SERVER, 1)
                 socket.setsockopt(zmq.CURVE_PUBLICKEY, self.curve[0])
                 socket.setsockopt(zmq.CURVE_SECRETKEY, self.curve[1])
-            socket.bind(endpoint)
+            socket.bind("tcp://127.0.0.1:*" if self.tcp else endpoint)
+        cmd, evt = (socket.getsockopt(zmq.LAST_ENDPOINT).decode() for socket in (self.cmd, self.evt))
+        self.endpoints = cmd, evt
         import os
         import socket as sockets
 
