@@ -98,8 +98,9 @@ class Studio:
         return k, made[k]
 
     def place(self, size: Size, scale: float, k: int = 0) -> Place:
-        """What moves the camera (moves.py) needs to know, for the panel of surface k."""
+        """What moves the camera (moves.py) needs to know, for the panel of surface k, or of the last one."""
         made = self.frames(size, scale)
+        k = min(k, len(made) - 1)  # a surface may go while its panel is dragged
         width, height = size[0] / scale, size[1] / scale
         found = Place.of(made[k], width, height, scale)
         if len(made) == 1 or self.stage.view.arrange == "overlay":

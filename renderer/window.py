@@ -255,9 +255,11 @@ class Window:
         """Show the picture drawn last, with what lies over it."""
         size, scale = self.size()
         over, hand = self._over(began), self._hand
-        k, frame = self.studio.at(size, scale, *(hand.pointer or (0.0, 0.0)))
+        _, frame = self.studio.at(size, scale, *(hand.pointer or (0.0, 0.0)))
         hit = None if hand.pointer is None else picking.pick(frame, *hand.pointer)
-        pivot = moves.pivot_pixel(self.stage.view, self.studio.place(size, scale, k)) if hand.pivot else None
+        pivot = None
+        if hand.pivot:
+            pivot = moves.pivot_pixel(self.stage.view, self.studio.place(size, scale, self._grasped))
         ink = hud.letter(hud.Hud(frame, hit, hand.pointer, pivot, self._notes(began), hand.help))
         assert self._buffer is not None
         self.studio.show(self._buffer, ink)
