@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -28,7 +28,7 @@ from compute.store import ENDS, JobRecord, Tables
 from compute.store.restore import verify
 from protocol import codec, requests
 from protocol.errors import InputError
-from protocol.messages import PROTO, SurfaceSpec, TrainSpec, WindowState, WorkerBegin
+from protocol.messages import PROTO, SurfaceSpec, ThingDeleted, TrainSpec, WindowState, WorkerBegin
 from protocol.plain import check_plain
 from protocol.requests import PIECE, Err, Limits, Ok, Request
 
@@ -279,6 +279,7 @@ class Desk:
     ) -> None:
         service, table, now = self.service, self.service.table, utc()
         also: Callable[[Tables], Any] | None = None
+        gone: list[ThingDeleted] = []
         reply: Callable[[], msgspec.Struct]
         id = known[request.job].id if hasattr(request, "job") else ""
 
@@ -301,27 +302,34 @@ class Desk:
                 outcome, reply = jobs.retry(table, table.jobs.get(id, known[request.job])), of_job
             case requests.RunDelete() | requests.PlaneDelete() | requests.SurfaceDelete():
                 outcome, reply = (table, []), requests.Nothing
-                also = self._deletion(request)
+                also = self._deletion(request, gone)
             case _:
                 raise InputError("request: not known here", code="unknown_command")
         after = outcome[0].jobs
         last = {e.job.id: e.job for e in outcome[1] if isinstance(e, jobs.Save)}
         answer = self._ok(request, reply())
+
+        def committed() -> None:
+            for event in gone:
+                service.post.publish(f"{event.what}/{event.thing}/", event)
+            tell(answer)
+
         service.commit(
             outcome,
             first=lambda t: t.put_request(request.id, digest, answer[0]),
             also=also,
-            then=lambda: tell(answer),
+            then=committed,
             refused=lambda error: tell(self._failed(request, error)),
         )
 
-    def _deletion(self, request: Request) -> Callable[[Tables], Any]:
-        """Delete a thing, unless a job that has not ended works on it or needs it."""
+    def _deletion(self, request: Request, gone: list[ThingDeleted]) -> Callable[[Tables], Any]:
+        """Delete a thing, unless a job that has not ended works on it or needs it; `gone` says then what it was."""
         live = list(self.service.table.jobs.values())
 
         def delete(t: Tables) -> list[Any]:
             match request:
                 case requests.RunDelete():
+                    what: Literal["run", "plane", "surface"]
                     what, id = "run", lookup.run(t, request.run).id
                 case requests.PlaneDelete():
                     what, id = "plane", lookup.plane(t, request.plane).hash
@@ -342,6 +350,7 @@ class Desk:
                 t.delete_plane(record.id if record else id)
             else:
                 (t.delete_run if what == "run" else t.delete_surface)(id)
+            gone[:] = [ThingDeleted(what=what, thing=id)]
             return []
 
         return delete

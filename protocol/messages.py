@@ -365,6 +365,13 @@ class AnalysisDone(EventMessage, frozen=True, kw_only=True, tag="analysis.done")
     summary: dict[str, Any]
 
 
+class ThingDeleted(EventMessage, frozen=True, kw_only=True, tag="thing.deleted"):
+    """A run, plane or surface was deleted, on its own topic. It is told once: who missed it finds nothing there."""
+
+    what: Literal["run", "plane", "surface"]
+    thing: str  # a plane by its hash
+
+
 class WindowState(EventMessage, frozen=True, kw_only=True, tag="window.state"):
     """A window announced itself, changed what it shows, or left (no `endpoint`)."""
 
@@ -465,6 +472,7 @@ Event = (
     | JobStateEvent
     | RunStep
     | AnalysisDone
+    | ThingDeleted
     | WindowState
     | WorkerState
     | RunEpoch

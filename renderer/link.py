@@ -28,7 +28,7 @@ from protocol.connection import read_connection
 from protocol.errors import InputError
 from protocol.exchange import ClientError, new_id
 from protocol.files import Surface
-from protocol.messages import AnalysisDone, EventMessage, SurfaceDone
+from protocol.messages import AnalysisDone, EventMessage, SurfaceDone, ThingDeleted
 from protocol.requests import SurfaceGet, WindowAnnounce, WindowLeave
 from protocol.snapshots import Restored
 
@@ -217,12 +217,12 @@ class Link:
             try:
                 items = subscription.poll(0.0)
             except InputError as e:
-                subscription.close()
-                del self._subscriptions[surface]
-                self._gone.add(surface)
-                self._tell(Gone(surface, e.msg))
+                self._forget(surface, e.msg)
                 continue
             for thing, arrays in items:
+                if isinstance(thing, ThingDeleted):
+                    self._forget(surface, f"surface {surface[-6:]}: it was deleted")
+                    break
                 if not isinstance(thing, follower.Link):
                     self._told(surface, thing, arrays)
         for surface, due in list(self._fetch.items()):
@@ -275,6 +275,13 @@ class Link:
         if sealed:
             self._fetch[surface] = time.monotonic()
         self._tell(Told(surface, thing, arrays))
+
+    def _forget(self, surface: str, why: str) -> None:
+        """The daemon has it no more."""
+        self._subscriptions.pop(surface).close()
+        self._fetch.pop(surface, None)
+        self._gone.add(surface)
+        self._tell(Gone(surface, why))
 
     def _fetch_whole(self, client: Client, surface: str) -> None:
         del self._fetch[surface]
