@@ -1,24 +1,52 @@
 """One row changed and a complete frame, 1280 x 800, at 25, 251 and 1001 squared: what a live window costs a row.
 
-    python benchmarks/render.py
+    python benchmarks/render.py [--presets contours-3d ...]
 
-Prints a table of milliseconds (median of the repeats, the GL pipeline drained each time) and the ratio to matplotlib's
-`plot_surface` and `contour` on its Agg canvas, where matplotlib is installed. Also import plus context, and memory.
+Prints milliseconds on the clock and, in brackets, half of what all threads of the process took together (what two free
+cores would need at least), each the least of the repeats, the GL pipeline drained each time: a window's frame in full
+quality, and while somebody turns it. Then, in processes of their own: from the process' start to the first frame's
+pixels, the memory at most, and what an idle window's refinement to the still costs a step. The same work by other
+libraries: render_peers.py.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZES = (25, 251, 1001)
 PRESETS = ("contours-3d", "solid", "mesh", "contours-air", "contours-2d", "heat")
+
+# Run as a process of its own: the first frame's pixels, then rows, then the most memory that it held.
+FIRST = """
+import sys, numpy as np
+from renderer.picture import Renderer
+from renderer.scene import Scene
+from protocol.files import Surface
+from protocol.messages import SurfaceRow
+count = int(sys.argv[1])
+axis = np.linspace(-5, 5, count)
+x, y = np.meshgrid(axis, axis)
+z = (x * x + y - 11) ** 2 + (x + y * y - 7) ** 2
+nothing = np.full(z.shape, np.nan)
+scene = Scene()
+scene.apply(Surface(alpha=axis, beta=axis, loss=z, accuracy=nothing, sem=nothing, n=np.full(z.shape, 512)))
+renderer = Renderer()
+renderer.draw(scene, samples=1)
+renderer.pixels()
+if len(sys.argv) > 2:
+    for i in range(8):
+        dirty = scene.apply(SurfaceRow(surface="", i=i, pass_=0, n=512), {"loss": z[i]})
+        renderer.draw(scene, samples=1, dirty=dirty)
+    print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
+"""
 
 
 def field(count: int) -> np.ndarray:
@@ -27,107 +55,92 @@ def field(count: int) -> np.ndarray:
     return (x * x + y - 11) ** 2 + (x + y * y - 7) ** 2
 
 
-def median_ms(step: Callable[[int], None], repeats: int) -> float:
-    """Median milliseconds of `step(k)`, after one that is not counted."""
-    step(0)
-    times = []
-    for k in range(1, repeats + 1):
-        began = time.perf_counter()
-        step(k)
-        times.append(1000 * (time.perf_counter() - began))
-    return float(np.median(times))
-
-
-def thalweg() -> tuple[dict[tuple[str, int], float], str]:
-    """Milliseconds by (preset, size), and the GL renderer."""
+def rows(preset: str, count: int, interacting: bool, seconds: float) -> tuple[float, float]:
+    """Least milliseconds of a row and its frame: on the clock, and half of all threads' time."""
     from protocol.files import Surface
     from protocol.messages import SurfaceRow
     from protocol.view import PRESETS as VIEWS
     from renderer.picture import Renderer
-    from renderer.scene import EVERYTHING, Scene
+    from renderer.scene import Scene
 
-    renderer = Renderer()
-    out = {}
-    for count in SIZES:
-        axis, z = np.linspace(-5, 5, count), field(count)
-        nothing = np.full(z.shape, np.nan)
-        n = np.full(z.shape, 512)
-        whole = Surface(alpha=axis, beta=axis, loss=z, accuracy=nothing, sem=nothing, n=n)
-        for preset in PRESETS:
-            scene = Scene(VIEWS[preset])
-            scene.apply(whole)
-            renderer.draw(scene, samples=1, dirty=EVERYTHING)
-
-            def step(k: int, scene: Scene = scene, z: np.ndarray = z, count: int = count) -> None:
-                i = (k * 7919) % count
-                row = SurfaceRow(surface="", i=i, pass_=0, n=512)
-                dirty = scene.apply(row, {"loss": z[i] * (1 + 0.01 * (k % 3))})
-                renderer.draw(scene, samples=1, dirty=dirty)
-                renderer.ctx.finish()
-
-            out[preset, count] = median_ms(step, 15 if count < 1000 else 7)
-    return out, renderer.name
+    renderer, scene = Renderer(), Scene(VIEWS[preset])
+    axis, z = np.linspace(-5, 5, count), field(count)
+    nothing = np.full(z.shape, np.nan)
+    scene.apply(Surface(alpha=axis, beta=axis, loss=z, accuracy=nothing, sem=nothing, n=np.full(z.shape, 512)))
+    renderer.draw(scene, samples=1, interacting=interacting)
+    wall, cpu, began = [], [], time.perf_counter()
+    while len(wall) < 5 or (time.perf_counter() - began < seconds and len(wall) < 60):
+        k = len(wall)
+        row = SurfaceRow(surface="", i=(k * 7919) % count, pass_=0, n=512)
+        a, b = time.perf_counter(), time.process_time()
+        dirty = scene.apply(row, {"loss": z[row.i] * (1 + 0.01 * (k % 3))})
+        renderer.draw(scene, samples=1, dirty=dirty, interacting=interacting)
+        with renderer.ctx:
+            renderer.ctx.finish()
+        wall.append(1000 * (time.perf_counter() - a))
+        cpu.append(1000 * (time.process_time() - b))
+    renderer.release()
+    return min(wall[1:]), min(cpu[1:]) / 2
 
 
-def matplotlib() -> dict[tuple[str, int], float] | None:
-    """The same by matplotlib (surface at full resolution, contours), None where it is not installed."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        return None
-    mpl.use("agg")
-    from matplotlib import pyplot
+def refining(count: int) -> tuple[float, float]:
+    """Mean milliseconds of a step of `refine` on the clock, and the seconds of a still drawn at once."""
+    from protocol.files import Surface
+    from renderer.picture import Renderer
+    from renderer.scene import CLEAN, Scene
 
-    out = {}
-    for count in SIZES:
-        x, y = np.meshgrid(np.linspace(-5, 5, count), np.linspace(-5, 5, count))
-        z = field(count)
-        for name in ("solid", "contours-2d"):
-
-            def step(k: int, name: str = name, x: np.ndarray = x, y: np.ndarray = y, z: np.ndarray = z) -> None:
-                z[(k * 7919) % len(z)] *= 1.01
-                figure = pyplot.figure(figsize=(12.8, 8.0), dpi=100)
-                if name == "solid":
-                    figure.add_subplot(projection="3d").plot_surface(x, y, z, rcount=len(z), ccount=len(z))  # type: ignore[attr-defined]
-                else:
-                    figure.add_subplot().contour(x, y, z, 20)
-                figure.canvas.draw()
-                pyplot.close(figure)
-
-            out[name, count] = median_ms(step, 3)
-    return out
-
-
-def start() -> tuple[float, float]:
-    """Seconds and MiB (Linux) of a process that imports the renderer and makes a context."""
-    code = (
-        "from renderer.picture import Renderer; Renderer(); "
-        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
-    )
+    renderer, scene = Renderer(), Scene()
+    axis, z = np.linspace(-5, 5, count), field(count)
+    nothing = np.full(z.shape, np.nan)
+    scene.apply(Surface(alpha=axis, beta=axis, loss=z, accuracy=nothing, sem=nothing, n=np.full(z.shape, 512)))
+    renderer.draw(scene, samples=1)
+    began, steps = time.perf_counter(), 0
+    while renderer.refine():
+        steps += 1
+    renderer.pixels()
+    each = 1000 * (time.perf_counter() - began) / steps
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return time.perf_counter() - began, int(done.stdout) / 1024
+    renderer.draw(scene, dirty=CLEAN)
+    renderer.pixels()
+    still = time.perf_counter() - began
+    renderer.release()
+    return each, still
+
+
+def process(*arguments: str) -> tuple[float, str]:
+    """Seconds that FIRST took as a process, and what it printed."""
+    began = time.perf_counter()
+    command = [sys.executable, "-c", FIRST, *arguments]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    return time.perf_counter() - began, done.stdout
 
 
 def main() -> None:
-    times, name = thalweg()
-    peer = matplotlib()
-    print(f"one row changed + a complete frame, 1280 x 800, ms; {name}; {os.cpu_count()} cores\n")
-    print(f"{'':24}" + "".join(f"{f'{s} x {s}':>14}" for s in SIZES))
-    for preset in PRESETS:
-        print(f"{preset:24}" + "".join(f"{times[preset, s]:14.1f}" for s in SIZES))
-    if peer is None:
-        print("\nmatplotlib is not installed: no ratio")
-    else:
-        for preset in ("solid", "contours-2d"):
-            print(f"{'matplotlib ' + preset:24}" + "".join(f"{peer[preset, s]:14.1f}" for s in SIZES))
-            ratios = "".join(f"{peer[preset, s] / times[preset, s]:13.1f}x" for s in SIZES)
-            print(f"{'  ratio':24}{ratios}")
-    seconds, mib = start()
-    print(
-        f"\nimport + context {seconds:.2f} s, {mib:.0f} MiB; this process at most "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=PRESETS)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
+    given = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    from renderer.picture import Renderer
+
+    renderer = Renderer()
+    print(f"{renderer.name}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    renderer.release()
+    print("one row changed + a complete frame, 1280 x 800; least ms on the clock (half of all threads' time)\n")
+    print(f"{'':26}" + "".join(f"{f'{s} squared':>18}" for s in given.sizes))
+    for preset in given.presets:
+        for name, interacting in (("", False), (", turning", True)):
+            cells = [rows(preset, count, interacting, given.seconds) for count in given.sizes]
+            print(f"{preset + name:26}" + "".join(f"{f'{wall:.1f} ({cpu:.1f})':>18}" for wall, cpu in cells))
+    first = min(process("25")[0] for _ in range(5))
+    print(f"\nfrom the process' start to its end with a first frame of 25 squared: {first:.2f} s (least of 5)")
+    memory = ", ".join(f"{int(process(str(count), 'rows')[1]) / 1024:.0f} MiB at {count}" for count in given.sizes)
+    print(f"memory at most: {memory} squared")
+    for count in given.sizes:
+        each, still = refining(count)
+        print(f"refining {count} squared: {each:.0f} ms a step; a still at once {still:.2f} s")
 
 
 if __name__ == "__main__":

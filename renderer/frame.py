@@ -133,7 +133,7 @@ class Frame:
         return (float(r), float(g), float(b), 1.0)
 
     def world(self, alpha: Floats, beta: Floats, units: Floats | float | None = None) -> Floats:
-        """World points (n, 3) of places in the plane, at the height of unit values (one or n) or, None, on the surface."""
+        """World points (n, 3) of places in the plane, at the height of unit values (one or n); None: on the surface."""
         assert self.scene.axes is not None
         alpha, beta = np.atleast_1d(np.asarray(alpha, float)), np.atleast_1d(np.asarray(beta, float))
         xy = []

@@ -20,10 +20,11 @@ from renderer.theme import fade, hexa
 LEVELS = 64
 BINS = 4096  # of the unit scale, as in shaders/ink.glsl: colours and isolines are looked up, not searched
 NO_LEVEL = LEVELS - 1  # an index that no isoline has
-# Triangles: a still has a vertex every so many pixels of the plot, a coarse grid's curved cells have at least so many a
-# side (in a still, in a window, while somebody turns it), a fine grid at most so many while it is turned. Colours and
-# lines keep the full field.
-PIXELS, PIXELS_CURVED, FEWEST, FEWEST_COARSE, MOST_COARSE = 2.0, 6.0, 90, 60, 96
+# Vertices; colours and lines keep the full field. Of a fine grid a still has one every PIXELS pixels of the plot, a
+# window every PIXELS_LIVE, and at most MOST_COARSE a side while somebody turns it. A coarse grid's curved cells are cut
+# into at least so many a side.
+PIXELS, PIXELS_LIVE, MOST_COARSE = 2.0, 4.0, 96
+PIXELS_CURVED, FEWEST, FEWEST_COARSE = 6.0, 90, 60
 
 
 class Sheet:
@@ -59,7 +60,7 @@ class Sheet:
             return max(d for d in range(1, store.k + 1) if store.k % d == 0 and (d == 1 or side / d >= fewest))
         if frame.coarse:
             return math.ceil(side / min(MOST_COARSE, pixels / PIXELS))
-        return max(1, math.floor(side / (pixels / PIXELS)))
+        return max(1, math.floor(side / pixels * (PIXELS_LIVE if frame.live else PIXELS)))
 
     def draw(
         self,
