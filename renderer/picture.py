@@ -225,6 +225,7 @@ class Renderer:
         assert self._targets is not None, "draw first"
         self._targets.show(screen)
         if ink is not None:
+            self.kit.text.trim()  # a read-out that follows the pointer has new words for every place
             self._letter(ink, screen, self._targets.size)
 
     def _over(self, target: moderngl.Framebuffer) -> None:

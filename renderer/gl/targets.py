@@ -22,6 +22,7 @@ class Targets:
         self._depth = ctx.depth_renderbuffer(size)
         self.frame = ctx.framebuffer([self._colour], self._depth)
         self.sum = ctx.framebuffer([self._sum])
+        self._flat = ctx.framebuffer([self._colour])
 
     def add(self, weight: float, first: bool) -> None:
         """Add the frame, weighted, to the sum."""
@@ -46,14 +47,13 @@ class Targets:
         self._vao.render(moderngl.TRIANGLES, vertices=3)
 
     def show(self, screen: moderngl.Framebuffer) -> None:
-        """Copy the frame onto a window's framebuffer. (Not by a blit: the depth formats of the two may differ.)"""
+        """Copy the frame onto a window's framebuffer, which is then bound. A blit, from a framebuffer without depth:
+        blits of depth fail where its formats differ. Drawing it as a texture took 60 times as long on llvmpipe."""
+        screen.scissor = None  # type: ignore[assignment]
+        self.ctx.copy_framebuffer(screen, self._flat)
         screen.use()
         screen.viewport = (0, 0, *self.size)
-        self.ctx.disable(moderngl.DEPTH_TEST | moderngl.BLEND)
-        self._colour.use(0)
-        put(self.program, source=0, weight=1.0)
-        self._vao.render(moderngl.TRIANGLES, vertices=3)
 
     def release(self) -> None:
-        for thing in (self.frame, self.sum, self._colour, self._sum, self._depth, self._vao):
+        for thing in (self.frame, self.sum, self._flat, self._colour, self._sum, self._depth, self._vao):
             thing.release()
