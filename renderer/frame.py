@@ -116,7 +116,9 @@ class Frame:
         """Every how many columns and rows a line of the mesh is drawn: a power of two that leaves room between them."""
         room = (10.0 if self.layout.flat or not self.view.layers.base else 14.0) * self.unit  # pixels
         rows, columns = self.scene.n.shape
-        spans = (self.layout.plot.width, self.layout.plot.height)
+        closer = self.view.camera.zoom  # a camera that is held fits at up to 1.5
+        closer = closer if closer > (1.0 if self.layout.flat else 1.5) else 1.0
+        spans = (self.layout.plot.width * closer, self.layout.plot.height * closer)
         crowd = [room * max(c - 1, 1) / max(s, 1.0) for c, s in zip((columns, rows), spans)]
         steps = [2 ** math.ceil(math.log2(c)) if c > 1 else 1 for c in crowd]
         return steps[0], steps[1]

@@ -281,3 +281,13 @@ def test_a_zoomed_plane_has_ticks_of_what_it_shows():
         for w, label in ticks:
             value = axis[0] + (w / made.sides[which] + 1) / 2 * (axis[-1] - axis[0])
             assert float(label.replace("−", "-")) == pytest.approx(value, abs=1e-9)
+
+
+def test_a_zoomed_mesh_has_finer_lines():
+    fine = scenes.function(lambda x, y: x * x + y * y + 1, 257, 257)
+    steps = {}
+    for zoom in (1, 4):
+        scene = Scene(override(PRESETS["contours-2d"], {"camera.zoom": zoom}))
+        scene.apply(fine)
+        steps[zoom] = frame.make(scene, 1280, 800, 1.0).mesh_steps
+    assert steps[1] == (4 * steps[4][0], 4 * steps[4][1])
