@@ -68,10 +68,10 @@ def telling(metas: Sequence[SurfaceMeta]) -> list[str]:
         for k, same in enumerate(_alike(names)):
             if len({facet(metas[other]) for other in same}) > 1 and (text := facet(metas[k])):
                 names[k] = [*names[k], text]
-    out = [", ".join(name) for name in names]
-    if len(set(out)) < len(out) or not all(out):
-        out = [", ".join(p for p in (name, f"surface {k + 1}") if p) for k, name in enumerate(out)]
-    return out
+    for k, same in enumerate(_alike(names)):
+        if len(same) > 1 or not names[k]:
+            names[k] = [*names[k], f"surface {k + 1}"]
+    return [", ".join(name) for name in names]
 
 
 def _alike(names: Sequence[Sequence[str]]) -> list[list[int]]:

@@ -81,9 +81,16 @@ def first(scene: Scene, flat: bool) -> Scene:
     return bare(scene)
 
 
-def second(scene: Scene, lines: bool) -> Scene:
-    """The second of two in a box: isolines in one ink, or a mesh (Wires)."""
-    view = scene.view
+def one_path(scenes: Sequence[Scene]) -> bool:
+    """Whether both surfaces have the same path."""
+    a, b = (scene.path for scene in scenes)
+    return len(a) == len(b) and all(np.allclose(a[name], b[name]) for name in ("alpha", "beta"))
+
+
+def second(scene: Scene, lines: bool, path: bool = True) -> Scene:
+    """The second of two in a box: isolines in one ink, or a mesh (Wires); without its `path` where that would only
+    cover the first one's."""
+    view = _with(scene.view, path=path and scene.view.layers.path)
     ink: LineInk = "dark" if view.theme == "light" else "light"
     path_map = "plasma" if view.path_colormap == "yellow-cyan" else "yellow-cyan"
     view = msgspec.structs.replace(view, path_colormap=path_map)

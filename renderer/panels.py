@@ -214,7 +214,10 @@ class Panels:
         around = frames.placed(overlay.bare(hull), layout, lens)
         lines = not view.layers.surface and not view.layers.mesh and view.layers.contours  # in the air
         joint = comparing.ground(scenes) == "plane"
-        drawn_scenes = overlay.first(first, layout.flat), overlay.second(second, layout.flat or lines)
+        drawn_scenes = (
+            overlay.first(first, layout.flat),
+            overlay.second(second, layout.flat or lines, path=not (layout.flat and joint and overlay.one_path(scenes))),
+        )
         under, top = (frames.placed(scene, layout, lens) for scene in drawn_scenes)
         under = replace(under, projection=overlay.moved(around, under, joint))
         top = replace(

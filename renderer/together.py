@@ -256,10 +256,14 @@ def _paths(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
     ]
     if off:
         out.append(Entry(legend.blank, Fact("Path off its plane: pale, unjoined", tuple(off)), 1))
-    outside = _each(found, lambda f: _said(facts.outside(f.scene)))
+    outside = _each(found, lambda f: _leaves(facts.outside(f.scene)))
     if outside:
         out.append(Entry(legend.blank, Fact("Path leaves the grid", outside), 1))
     return out
+
+
+def _leaves(fact: Fact | None) -> str | None:
+    return None if fact is None else fact.heading.replace(" path", "")
 
 
 def _dots(frame: Frame) -> legend.Draw:
@@ -322,7 +326,7 @@ def both(around: Frame, ink: Ink, first: Frame, second: Frame, said: comparing.N
             Fact("b, in lines of one colour", (said.panels[1], said.notes[1])),
         ),
         Entry(legend.blank, comparing.overlay([first.scene, second.scene])),
-        *_paths(shown, [first, second]),
+        *_paths(shown, [first, second] if second.view.layers.path else [first]),
         *_left_out(shown, [first, second]),
     ]
     x0 = panel.x0 + colorbar.width(shown)

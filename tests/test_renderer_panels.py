@@ -286,8 +286,8 @@ def meta(**fields: object) -> SurfaceMeta:
         ([meta(), meta(batch_norm="recalibrate")], ["batch norm frozen", "batch norm recalibrated"]),
         ([meta(name="a"), meta(name="b"), meta(model="x")], ["resnet20, a", "resnet20, b", "x"]),
         ([meta(), meta()], ["surface 1", "surface 2"]),
-        ([meta(model="x"), meta(), meta()], ["x, surface 1", "resnet20, surface 2", "resnet20, surface 3"]),
-        ([meta(seed=None), meta(seed=3)], ["surface 1", "plane seed 3, surface 2"]),
+        ([meta(model="x"), meta(), meta()], ["x", "resnet20, surface 2", "resnet20, surface 3"]),
+        ([meta(seed=None), meta(seed=3)], ["surface 1", "plane seed 3"]),
     ],
 )
 def test_panels_are_named_by_what_differs(metas, names):
