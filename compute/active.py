@@ -54,6 +54,7 @@ class Active:
     told: float = 0.0
     measured: float | None = None  # calibrated seconds for what was to be done at the start
     samples: int = 0
+    epochs: int = 0  # of a training, done by this worker
 
     def left_s(self, now: float) -> float | None:
         """Seconds until it is done: by its pace, and before it has one by what its beginning was timed to take."""

@@ -111,7 +111,7 @@ def timed(t: Tables, job: JobRecord, live: Live) -> JobInfo:
     left = live.left_s.get(job.id)
     if job.state == "queued":
         with suppress(InputError):  # what it refers to was deleted: it will fail
-            left = estimates.known(t, job.spec, places.wanted(job) or live.device).seconds
+            left = estimates.expected_s(t, job.spec, places.wanted(job) or live.device)
     return info(job, left)
 
 

@@ -217,6 +217,8 @@ class Dialogue:
             self.service.post.publish(f"job/{active.job}/", event)
 
     def epoch(self, active: Active, message: WorkerEpoch) -> None:
+        active.epochs += 1
+
         def put(t: Tables) -> Told:
             if not t.add_epoch(message.run, message.epoch, message.step, message.metrics):
                 return []

@@ -25,10 +25,12 @@ from protocol.messages import (
     AnalysisDone,
     CheckpointSaved,
     Done,
+    Execution,
     ImportSpec,
     PlaneDone,
     Recipe,
     SurfaceDone,
+    TrainSpec,
     WorkerFail,
 )
 
@@ -66,12 +68,12 @@ class Endings:
 
     def finish(self, active: Active, result: Done, also: Callable[[Tables], Told] | None = None) -> None:
         self.service.active.pop(active.job, None)
-        seconds = self.service.clock() - active.started
+        job, seconds = self.service.table.get(active.job), self.service.clock() - active.started
         result = msgspec.structs.replace(result, cancelled=False)
 
         def write(t: Tables) -> Told:
             told = also(t) if also else []
-            self.calibrate(t, active, seconds)
+            self.calibrate(t, active, job, seconds)
             return told
 
         self.service.commit(
@@ -94,8 +96,11 @@ class Endings:
             else:
                 self.service.commit(jobs.failed(self.service.table, active.job, code, str(error), utc()))
 
-    def calibrate(self, t: Tables, active: Active, seconds: float) -> None:
-        """Remember what a surface took, for estimates."""
+    def calibrate(self, t: Tables, active: Active, job: JobRecord, seconds: float) -> None:
+        """Remember what a surface or a training took, for estimates."""
+        if active.epochs and isinstance(job.spec, TrainSpec):
+            key = estimates.train_key(job.spec.recipe, job.execution or Execution())
+            t.put_calibration(key, seconds / active.epochs, 1, active.epochs)
         if active.sheet is None or not active.samples:
             return
         meta, points = active.sheet.meta, active.sheet.alpha.size * active.sheet.beta.size

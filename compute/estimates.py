@@ -1,4 +1,5 @@
-"""What a job will cost, from what was measured: seconds per point and sample of surfaces, by what they depend on."""
+"""What a job will cost, from what was measured: seconds per point and sample of surfaces, per epoch of trainings, by
+what they depend on."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import msgspec
 from compute import lookup
 from compute.store import Tables
 from protocol.files import SurfaceMeta
-from protocol.messages import Spec, SurfaceSpec, WorkerBegin
+from protocol.messages import Execution, Recipe, Spec, SurfaceSpec, TrainSpec, WorkerBegin
 from protocol.requests import EstimateReply
 
 ROW_BYTES = 20  # of sums a point and pass: two <f8 and one <i4
@@ -23,6 +24,24 @@ def key(meta: SurfaceMeta) -> str:
         execution.get("device"),
     )  # fmt: skip
     return f"surface:{msgspec.json.encode(parts).decode()}:{execution.get('threads')}"
+
+
+def train_key(recipe: Recipe, execution: Execution) -> str:
+    """What a training's speed depends on, the number of threads last."""
+    parts = (
+        recipe.model, sorted(recipe.model_options.items()), recipe.dataset, recipe.image_size, recipe.augmentation,
+        recipe.optimizer, recipe.batch_size, recipe.precision, execution.device,
+    )  # fmt: skip
+    return f"train:{msgspec.json.encode(parts).decode()}:{execution.threads}"
+
+
+def expected_s(t: Tables, spec: Spec, device: str | None) -> float | None:
+    """Seconds that a job will take, by what such jobs took before; None where there was none."""
+    if not isinstance(spec, TrainSpec):
+        return known(t, spec, device).seconds
+    like = train_key(spec.recipe, Execution(device=device or "cpu"))  # type: ignore[arg-type]
+    found = t.similar_calibration(like.rpartition(":")[0])
+    return None if found is None else found.seconds * spec.recipe.epochs
 
 
 def known(t: Tables, spec: Spec, device: str | None) -> EstimateReply:

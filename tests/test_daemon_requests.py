@@ -149,11 +149,14 @@ def test_the_same_question_gets_the_same_result(client: Client, plane: str) -> N
 
 
 def test_what_is_left_is_told_of_running_and_queued_jobs(client: Client, daemon: Daemon, plane: str) -> None:
-    how(daemon.folder, row_s=0.05)
-    (first,) = submit(client, measure(plane, 600))
-    done(client, first)  # 8 rows: what a queued one is compared with
+    how(daemon.folder, row_s=0.05, epoch_s=0.05)
+    first = submit(client, measure(plane, 600), TrainSpec(recipe=Recipe(model="mlp", epochs=4, seed=4)))
+    for job in first:  # 8 rows, 4 epochs: what queued ones are compared with
+        done(client, job)
     how(daemon.folder, row_s=0.2)
-    running, queued, unknown = submit(client, *(measure(plane, 601 + k) for k in range(2)), TrainSpec(recipe=Recipe()))
+    recipes = Recipe(model="mlp", epochs=10, seed=5), Recipe(batch_size=7)
+    trainings = [TrainSpec(recipe=recipe) for recipe in recipes]
+    running, queued, training, unknown = submit(client, *(measure(plane, 601 + k) for k in range(2)), *trainings)
     with client.subscribe(f"job/{running}/") as events:
         found = lambda: [e for e, _ in events.poll(0.1) if isinstance(e, JobProgress) and e.done > 2 and e.eta_s]  # noqa: E731
         event = until(found, "progress", 20)[-1]
@@ -165,8 +168,9 @@ def test_what_is_left_is_told_of_running_and_queued_jobs(client: Client, daemon:
     listed = {j.job: j.eta_s for j in client.request(r.JobList(id=new_id(), states=("queued", "running"))).jobs}
     assert listed[running]
     assert listed[queued] == info(client, queued).eta_s
+    assert 0.4 < (listed[training] or 0) < 5  # ten epochs, at the speed of the first
     assert listed[unknown] is None
-    for job in (running, queued, unknown):
+    for job in (running, queued, training, unknown):
         client.request(r.JobCancel(id=new_id(), job=job))
     assert wait(client, running).eta_s is None
 
