@@ -408,6 +408,8 @@ def _key(state: State, event: KeyPress, view: View, place: Place) -> Outcome:
     new = found.change(view, place)
     if new.mode != view.mode:
         state, new = _other_mode(state, view, new)
+    elif new != view and found.id != "camera.fit":
+        new = moves.settled(new, place)  # a camera that looks for its own angles would look again now
     return Outcome(state, new, note=said(view, new))
 
 

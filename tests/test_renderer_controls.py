@@ -6,6 +6,7 @@ import functools
 import random
 from dataclasses import replace
 
+import keys_docs
 import msgspec
 import numpy as np
 import pytest
@@ -93,7 +94,16 @@ def test_switches_come_back():
         if key.id.startswith("layers.") or key.id in ("theme", "normalise", "contours.labels"):
             view = VIEWS[0]
             twice = play(view, press(key.keys[0]), press(key.keys[0])).view
-            assert twice == view, key.id
+            assert twice == moves.settled(view, place(view)), key.id
+
+
+def test_no_key_but_fit_leaves_the_camera_to_look_for_other_angles():
+    """What a key changes, as the height, may change which angles hide least: the picture would turn by itself."""
+    for key in KEYS:
+        view = play(VIEWS[0], press(key.keys[0])).view
+        if view not in (VIEWS[0], play(VIEWS[0], press("r")).view) and view.mode == "3d":
+            assert "auto" not in (view.camera.azimuth, view.camera.elevation), key.id
+    assert play(play(VIEWS[0], press("n")).view, press("r")).view.camera.azimuth == "auto"
 
 
 def test_an_unknown_key_and_one_with_ctrl_do_nothing():
@@ -293,3 +303,7 @@ def test_view_set_changes_all_or_nothing_and_a_new_mode_begins_unzoomed():
     assert command(view, where, ViewSet(id="a", view={"mode": "2d", "camera.zoom": 2})).camera.zoom == 2.0
     with pytest.raises(InputError, match="theme"):
         command(view, where, ViewSet(id="a", view={"mode": "2d", "theme": "pink"}))
+
+
+def test_the_page_of_the_keys_is_written_from_the_table():
+    assert keys_docs.PAGE.read_text() == keys_docs.page(), "python tests/keys_docs.py --write"

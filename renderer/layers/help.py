@@ -42,7 +42,7 @@ def _shared(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 def named(key: str) -> str:
     """A key as it is printed on it: Tab, Shift G, ←."""
-    parts = [key] if key in NAMES else key.split("+")
+    parts = [key] if len(key) == 1 or key in NAMES else key.split("+")
     return " ".join(NAMES.get(part, part.upper() if len(part) == 1 else part.capitalize()) for part in parts)
 
 
