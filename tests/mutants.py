@@ -219,6 +219,34 @@ MUTANTS = (
         "clock=time.time)",
         f"{FAULTS} -k clock",
     ),
+    Mutant(
+        "pieces that are not taken are bounded",
+        "compute/desk.py",
+        "OWED, OWED_S = 24 * 1024 * 1024",
+        "OWED, OWED_S = 10**12",
+        "tests/test_daemon_debts.py",
+    ),
+    Mutant(
+        "the catalogue's process ends with the daemon",
+        "compute/catalogue.py",
+        "watch(args.watch)",
+        "pass",
+        "tests/test_daemon_config.py -k ends_with",
+    ),
+    Mutant(
+        "a job stays off the devices that it did not ask for",
+        "compute/places.py",
+        "return place.kind == (kind or best(places))",
+        "return True",
+        "tests/test_daemon_config.py tests/test_compute_places.py -k 'asks_for'",
+    ),
+    Mutant(
+        "a client looks where its daemon is now",
+        "protocol/wires.py",
+        "return now if now != address else None",
+        "return None",
+        "tests/test_protocol_moved.py -k alone",
+    ),
 )
 
 
