@@ -200,8 +200,8 @@ def make(scene: Scene, width: float, height: float, scale: float, watch: Watch |
 
 
 class Watch:
-    """Holds a camera that chooses its own angles: while rows come it looks again only when twice as many are there, and
-    when the last one came, so that the picture does not turn with every row."""
+    """Holds a camera that chooses its own angles: while rows come it looks again only when a quarter of them is there,
+    which come coarse to fine and span the grid, and when the last one came, so that the picture hardly ever turns."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
@@ -217,9 +217,10 @@ class Watch:
     def _of(self, scene: Scene) -> tuple[object, ...]:
         height = len(scene.n)
         rows = height - scene.unmeasured
+        looks = 2 if rows == height else int(rows >= max(height // 4, 8))
         view = scene.view
         return (
-            scene.id, id(scene), rows.bit_length() if rows < height else -1, len(scene.path), view.camera, view.mode,
+            scene.id, id(scene), looks, len(scene.path), view.camera, view.mode,
             view.height, view.metric, view.normalise, view.layers.path, view.log_height, view.clip,
         )  # fmt: skip
 

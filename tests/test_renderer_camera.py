@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import numpy as np
 import pytest
 import scenes
 
 from protocol.errors import InputError
+from protocol.messages import SurfaceBegin, SurfaceRow
+from protocol.shares import row_order
 from protocol.view import PRESETS, Camera, View, override
 from renderer import camera, frame, moves
 from renderer.camera import Rect
@@ -291,3 +295,19 @@ def test_a_zoomed_mesh_has_finer_lines():
         scene.apply(fine)
         steps[zoom] = frame.make(scene, 1280, 800, 1.0).mesh_steps
     assert steps[1] == (4 * steps[4][0], 4 * steps[4][1])
+
+
+@pytest.mark.parametrize("name", ["resnet", "vgg", "negative", "funnel"])
+def test_a_surface_that_fills_turns_the_camera_twice_at_most(name):
+    whole = funnel(0.95) if name == "funnel" else scenes.ODD[name]()
+    scene, watch = Scene(PRESETS["solid"]), frame.Watch()
+    scene.apply(SurfaceBegin(surface="s", meta=whole.meta, passes=2), {"alpha": whole.alpha, "beta": whole.beta})
+    lenses = []
+    for pass_ in range(2):
+        for i in row_order(len(whole.beta)):
+            scene.apply(SurfaceRow(surface="s", i=i, pass_=pass_, n=9 * pass_ + 9), {"loss": whole.loss[i]})
+            lenses.append(frame.make(scene, 1280, 800, 1.0, watch).camera)
+    turns = sum(a != b for a, b in itertools.pairwise(lenses))
+    assert turns <= 2
+    assert len(set(lenses[: len(whole.beta) // 4])) <= 2
+    assert lenses[-1] == frame.automatic([scene])
