@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -35,6 +37,35 @@ def test_work_belongs_to_the_kind_it_asks_for_else_to_the_best(devices: list[str
     error = places.absent(kind, all_of_them)
     assert (error is None) == bool(fit)
     assert error is None or "cuda was asked for, this daemon works on cpu" in error.msg
+
+
+class Launched:
+    """A launcher and handle of nothing, that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def launch(self, **asked: Any) -> Any:
+        self.asked.append(asked)
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+def test_the_first_worker_tells_which_devices_there_are(tmp_path: Path) -> None:
+    launcher = Launched()
+    made = crew.Crew(launcher, "ipc://x", tmp_path)  # type: ignore[arg-type]
+    first = made.launch(made.places[0], 0.0)
+    made.ready(first, b"a", "cuda", ("cuda:0", "cuda:1", "cpu"), 1.0)
+    assert [p.device for p in made.places] == ["cuda:0", "cuda:1", "cpu", ""]
+    assert (first.place, first.device) == (made.places[0], "cuda:0")
+    second = made.launch(made.places[2], 2.0)
+    made.ready(second, b"b", "cpu", ("cpu",), 3.0)  # what a later one sees is its own
+    assert len(made.places) == 4
+    assert made.at(made.places[2]) is second
+    assert made.at(made.places[1]) is None
+    assert [asked["arguments"] for asked in launcher.asked] == [(), ("--device", "cpu")]
 
 
 def test_anything_belongs_to_the_first_worker_before_devices_are_known() -> None:

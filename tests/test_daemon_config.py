@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemons import ONE, Daemon, info, processes, submit, until, wait, workspace
+from daemons import ONE, Daemon, info, made_of, processes, submit, until, wait, workspace
 from msgspec.structs import replace
 from test_compute_config import PLUGIN
 
@@ -20,6 +21,9 @@ from protocol.client import Client
 from protocol.errors import InputError
 from protocol.exchange import ClientError, new_id
 from protocol.messages import Recipe, TrainSpec
+from tui.reach import Reach
+from tui.session import Common
+from tui.verbs.surface import Wanted
 
 ODD: dict[str, Any] = {"fake": True}
 
@@ -84,6 +88,16 @@ def test_a_plug_in_that_fails_is_named_by_jobs_and_catalogue(folder: Path) -> No
         assert "plug-in gone.py: expected a Python file" in (wait(client, job).error or "")
         (folder / "gone.py").write_text(PLUGIN.format(name="back"))  # what was wrong is mended: the next one has it
         assert "back" in [m["name"] for m in catalogue(client)["models"]]
+
+
+def test_passes_of_the_settings_hold_where_none_are_typed(folder: Path) -> None:
+    (folder / config.FILE).write_text('passes = "grow"')
+    with Daemon(folder, odd=ODD) as daemon:
+        there = Reach(daemon.client(), Common())
+        _, plane = made_of(there.client, Recipe(model="mlp", epochs=1))
+        wanted = Wanted(plane=plane, path=None, grid=None, alpha=None, beta=None, preset=None, typed={})
+        assert wanted.spec(there).passes == "grow"
+        assert dataclasses.replace(wanted, typed={"passes": 3}).spec(there).passes == 3
 
 
 # ---------------------------------------------------------------- devices
