@@ -6,6 +6,7 @@ On one plane each lies at its own place; surfaces of different planes fill the s
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,9 +21,11 @@ from renderer.camera import Projection
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
+from renderer.layers.labels import Labels
 from renderer.scene import Dirty, Scene
 from renderer.theme import fade, hexa
 
+CLEAR = 3.0  # of a label's size: how far from a label of the other surface it stands
 WIRE = {"light": hexa("05070a", 0.62), "dark": hexa("f4f7fb", 0.62)}  # the second surface in a box
 
 
@@ -97,6 +100,33 @@ def second(scene: Scene, lines: bool, path: bool = True) -> Scene:
     if lines:
         return _as(scene, _with(view, ink, surface=False, mesh=False, base=False, contours=True))
     return _as(scene, _with(view, surface=False, mesh=True, base=False, contours=False))
+
+
+class Aside:
+    """The labels of the second surface's isolines, but for those that would lie on one of the first's."""
+
+    def __init__(self, first: Labels) -> None:
+        self.first, self.own = first, Labels()
+        self.under: Frame | None = None  # the first surface's frame
+
+    def sync(self, frame: Frame, dirty: Dirty) -> None:
+        pass
+
+    def scene(self, frame: Frame) -> None:
+        pass
+
+    def key(self, frame: Frame) -> object:
+        return self.own.key(frame)
+
+    def overlay(self, frame: Frame, ink: Ink) -> None:
+        mine, theirs = Ink(), Ink()
+        self.own.overlay(frame, mine)
+        if self.under is not None:
+            self.first.overlay(self.under, theirs)
+        for text in mine.texts:
+            room = CLEAR * text.size
+            if all(math.hypot(text.x - other.x, text.y - other.y) > room for other in theirs.texts):
+                ink.texts.append(text)
 
 
 class Wires:

@@ -52,7 +52,15 @@ class _Slot:
         kit = self.kit
         self.axes, self.box, self.base, self.labels = axes.Axes(), box.Box(kit), base.Base(kit), labels.Labels()
         self.surface, self.air, self.wires = surface.Surface(kit), air.Air(kit), overlay.Wires(kit)
+        self._aside: overlay.Aside | None = None
         self.marks: list[Layer] = [critical.Critical(kit), path.Path(kit)]
+
+    def aside(self, first: labels.Labels, under: Frame) -> overlay.Aside:
+        """Labels that keep clear of the first surface's."""
+        if self._aside is None or self._aside.first is not first:
+            self._aside = overlay.Aside(first)
+        self._aside.under = under
+        return self._aside
 
     @property
     def layers(self) -> list[Layer]:
@@ -216,7 +224,7 @@ class Panels:
         joint = comparing.ground(scenes) == "plane"
         drawn_scenes = (
             overlay.first(first, layout.flat),
-            overlay.second(second, layout.flat or lines, path=not (layout.flat and joint and overlay.one_path(scenes))),
+            overlay.second(second, layout.flat or lines, path=not (joint and overlay.one_path(scenes))),
         )
         under, top = (frames.placed(scene, layout, lens) for scene in drawn_scenes)
         under = replace(under, projection=overlay.moved(around, under, joint))
@@ -232,7 +240,7 @@ class Panels:
             Part(top, over),
             Part(around, [a.axes]),
             Part(under, [*a.marks, a.labels]),
-            Part(top, [*b.marks, b.labels]),
+            Part(top, [*b.marks, b.aside(a.labels, under)]),
         ]
         self.renderer.ready(layout.size)
         for slot, scene, dirty in zip(self._slots, drawn_scenes, picture.changed):
