@@ -15,7 +15,7 @@ import scenes
 from protocol.errors import InputError
 from protocol.view import PRESETS, View, override
 from protocol.windows import CameraOrbit, CameraPreset, CameraSet, CameraZoom, ViewSet
-from renderer import controls, frame, moves
+from renderer import controls, frame, moves, picking
 from renderer.controls import KEYS, Key, KeyPress, Leave, Move, Outcome, Press, Release, State, Wheel, command, step
 from renderer.moves import Place
 from renderer.scene import Scene
@@ -272,6 +272,24 @@ def test_no_sequence_of_events_makes_a_view_that_cannot_be_drawn_or_sent(seed):
     settled = moves.settled(view, place(view))
     box = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (0, 0.5)])
     assert np.isfinite(place(view).projection(settled).pixels(box)).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 12), (9, 700), (7680, 4320)])
+@pytest.mark.parametrize("view", VIEWS, ids=["3d", "2d"])
+def test_a_window_of_any_size_is_handled(view, size):
+    scene = Scene(view)
+    scene.apply(surface())
+    drawn = frame.make(scene, *size, 1.0)
+    where = Place.of(drawn, *size, 1.0)
+    state, now = State(), view
+    w, h = size
+    for event in (
+        Wheel(w / 2, h / 2, 3.0), Press(0, 0), Move(w, h), Release(w, h), Press(0, 0, "right"), Move(w, 0),
+        Press(w / 2, h / 2, time=1.0), Press(w / 2, h / 2, time=1.1), *(press(key.keys[0]) for key in KEYS),
+    ):  # fmt: skip
+        out = step(state, event, now, where, lambda x, y: (hit := picking.pick(drawn, x, y)) and hit.world)
+        state, now = out.state, out.view
+        legal(now)
 
 
 # ---------------------------------------------------------------- commands

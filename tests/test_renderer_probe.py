@@ -159,3 +159,19 @@ def test_what_lies_over_the_window_is_not_in_the_picture(theme):
     assert 0.01 < other.mean() < 0.5
     x, y = probe.marked(drawn, hit)
     assert other[int(y) - 8 : int(y) + 8, int(x) - 8 : int(x) + 8].any()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (30, 12), (8, 700), (7680, 4320)])
+def test_a_window_of_any_size_can_be_lettered(width, height):
+    made_ = made(scenes.resnet(), width, height)
+    plot = made_.layout.plot
+    middle = ((plot.x0 + plot.x1) / 2, (plot.y0 + plot.y1) / 2)
+    hit = picking.pick(made_, *middle)
+    for over in (
+        Hud(made_, help=True),
+        Hud(made_, hit, middle, middle, (Note("Recording", "record", 0.5), Note("x" * 300, "bad"))),
+    ):
+        ink = hud.letter(over)
+        assert np.isfinite(ink.array()).all()
+        for t in ink.texts:
+            fonts.bitmap(t.text, t.size, t.bold)
