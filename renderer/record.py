@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import secrets
 import subprocess
 import tempfile
@@ -29,7 +30,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.errors import Code, InputError
+from protocol.errors import InputError
 from protocol.files import sync_folder
 from protocol.view import Camera
 from renderer.camera import middle
@@ -204,9 +205,10 @@ class Recorder:
         if code:
             self._said.seek(0)
             lines = self._said.read().decode(errors="replace").strip().splitlines()
-            why = lines[-1] if lines else f"exit code {code}"
-            full: Code = "no_space" if any("No space left" in line for line in lines) else "unavailable"
-            raise InputError(f"{self.path}: the encoder failed ({why})", code=full)
+            if any("No space left" in line for line in lines):
+                raise InputError(f"{self.path}: no space left on that disk: choose another folder", code="no_space")
+            why = re.sub(r"^\[[^]]*\]\s*", "", lines[-1]) if lines else f"exit code {code}"
+            raise InputError(f"{self.path}: the encoder failed ({why})", code="unavailable")
         with open(self._tmp, "rb+") as file:
             os.fsync(file.fileno())
 

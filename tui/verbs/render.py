@@ -49,7 +49,11 @@ def render(
     ] = None,
     together: Annotated[
         bool,
-        Parameter(negative=(), help="All surfaces, 2 to 4, in one picture with one scale, colour bar and camera."),
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="All surfaces, 2 to 4, in one picture with one scale, colour bar and camera.",
+        ),
     ] = False,
     path: Annotated[
         Path | None, Parameter(help="Path to draw (*-path.csv, or two columns x,y) instead of the surface's own.")
