@@ -65,7 +65,10 @@ def draw(frame: Frame, hit: Hit, pointer: tuple[float, float], ink: Ink) -> None
     width = max(fonts.width(heading, size, True), *(fonts.width(line, small) for line in rest)) + 2 * PAD * u
     height = (LINE * (1 + len(rest)) + 2 * PAD - 5) * u
     w, h = frame.layout.size
-    x0 = pointer[0] + AWAY * u if pointer[0] + AWAY * u + width < w - 4 * u else pointer[0] - AWAY * u - width
+    end = frame.layout.plot.x1 if frame.layout.flat or frame.layout.stage is None else frame.layout.stage.x1
+    right, left = pointer[0] + AWAY * u, pointer[0] - AWAY * u - width
+    fits = right + width < min(end, w - 4 * u) or (left < 4 * u and right + width < w - 4 * u)
+    x0 = right if fits else left  # clear of colour bar and legend where there is room
     y0 = pointer[1] - AWAY * u - height if pointer[1] - AWAY * u - height > 4 * u else pointer[1] + AWAY * u
     x0, y0 = round(max(4 * u, x0)), round(max(4 * u, min(y0, h - height - 4 * u)))
     ink.panel(x0, y0, x0 + round(width), y0 + round(height), 6 * u, fade(theme.paper, 0.94), theme.line)
