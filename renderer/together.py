@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from renderer import comparing, facts, fonts, words
 from renderer.camera import Rect
-from renderer.colormaps import luminance
 from renderer.facts import Fact
 from renderer.frame import Frame
 from renderer.ink import Ink
@@ -19,7 +16,7 @@ from renderer.layers import colorbar, critical, legend
 from renderer.layers.colorbar import ColorBar
 from renderer.layers.critical import glyph
 from renderer.layers.legend import Entry
-from renderer.theme import fade, hexa
+from renderer.theme import fade
 from renderer.tiling import Where
 
 BAR = 16.0  # thickness of a bar, in units
@@ -119,52 +116,9 @@ def own_bar(frame: Frame, ink: Ink) -> None:
 
 
 def _bar(frame: Frame, ink: Ink, at: Rect, count: int) -> float:
-    """A bar of colours with its levels and numbers, upright or across; how far the numbers reach from it."""
-    u, theme, scale = frame.unit, frame.theme, frame.scale
-    upright = at.height > at.width
+    """A colour bar on whole pixels (colorbar.bar)."""
     x0, y0, x1, y1 = (round(v) for v in (at.x0, at.y0, at.x1, at.y1))
-    length = max(y1 - y0 if upright else x1 - x0, 1)
-    w = max(1.0, round(0.75 * u))
-
-    def place(unit: float) -> float:
-        return y1 - unit * length if upright else x0 + unit * length
-
-    entries = np.round((np.arange(length) + 0.5) / length * 255).astype(int)
-    for a, b in _runs(entries):
-        r, g, blue = (float(v) for v in frame.table[entries[a]] / 255.0)
-        sides = (x0, y1 - b, x1, y1 - a) if upright else (x0 + a, y0, x0 + b, y1)
-        ink.rect(*sides, (r, g, blue, 1.0))
-    ink.frame(x0, y0, x1, y1, w, theme.line)
-    if frame.view.layers.contours and scale.levels and frame.view.layers.surface:
-        units = scale.unit(np.array([level.value for level in scale.levels]), scale.log_color)
-        for level, unit in zip(scale.levels, units):
-            under = frame.table[int(np.clip(round(float(unit) * 255), 0, 255))] / 255.0
-            tint = hexa("ffffff", 0.6) if luminance(under) < 0.16 else hexa("0b0e13", 0.55)
-            p, thin = round(place(float(unit))), max(1.0, round(0.6 * u))
-            mark: tuple[float, float, float, float] = (x0, p, x1, p + thin) if upright else (p, y0, p + thin, y1)
-            ink.rect(*mark, tint if level.major else fade(tint, 0.6))
-    size, reach, last = fonts.TICK * u, 0.0, -1e9
-    for unit, label in scale.ticks(count, scale.log_color, frame.view.normalise):
-        if not -0.001 <= unit <= 1.001:
-            continue
-        p, wide = round(place(unit)), fonts.width(label, size)
-        if upright:
-            ink.rect(x1 + w, p - w / 2, x1 + w + 4 * u, p + w / 2, theme.line)
-            if abs(p - last) > 16 * u:
-                ink.text(label, x1 + 9 * u, p, size, theme.text, anchor="middle")
-                reach, last = max(reach, 9 * u + wide), p
-        else:
-            ink.rect(p - w / 2, y1 + w, p + w / 2, y1 + w + 4 * u, theme.line)
-            if p - wide / 2 > last + 8 * u:
-                ink.text(label, p, y1 + 20 * u, size, theme.text, align=0.5)
-                reach, last = 24 * u, p + wide / 2
-    return reach
-
-
-def _runs(entries: NDArray[np.int_]) -> list[tuple[int, int]]:
-    """First and end of each run of equal entries."""
-    edges = [0, *(int(k) for k in np.flatnonzero(np.diff(entries)) + 1), len(entries)]
-    return list(itertools.pairwise(edges))
+    return colorbar.bar(frame, ink, Rect(x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)), count)
 
 
 def _each(found: Sequence[Frame], tell: Callable[[Frame], str | None]) -> tuple[str, ...]:
