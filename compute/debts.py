@@ -46,11 +46,13 @@ class Debts:
     def begin(self, peer: bytes, answer: Answered) -> Answered:
         """The answer to a request for a piece, which is in work until it is given."""
         self._working[peer] += 1
+        working = [peer]
 
         def given(frames: list[bytes]) -> None:
-            self._working[peer] -= 1
-            if not self._working[peer]:
-                del self._working[peer]
+            if working:  # the first answer, should there be two
+                self._working[working.pop()] -= 1
+                if not self._working[peer]:
+                    del self._working[peer]
             answer(frames)
 
         return given

@@ -66,7 +66,8 @@ def _register(name: str, workspace: Path) -> None:
             )
         if entry.name in table and table[entry.name] is not entry:
             raise InputError(f"plug-in {name}: the name '{entry.name}' is taken: choose another one")
-        table[entry.name] = entry
+    for entry in entries:  # all or none
+        tables[type(entry).__name__][entry.name] = entry
     if not entries and sum(len(t) for t in tables.values()) == before:
         raise InputError(f"plug-in {name}: expected ENTRIES with what it adds, found nothing in it")
 

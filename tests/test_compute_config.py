@@ -129,6 +129,19 @@ def test_a_wrong_plug_in_is_named(tmp_path: Path, text: str | None, words: list[
 
 
 @pytest.mark.usefixtures("registered")
+def test_a_plug_in_registers_all_or_nothing_and_may_be_mended(tmp_path: Path) -> None:
+    written(tmp_path, 'plugins = ["mine.py"]')
+    two = PLUGIN.format(name="mine") + PLUGIN.format(name="mlp").replace("ENTRIES = (", "ENTRIES += (")
+    (tmp_path / "mine.py").write_text(two)
+    with pytest.raises(InputError, match="'mlp' is taken"):
+        plugins.load(tmp_path)
+    assert "mine" not in models.MODELS
+    (tmp_path / "mine.py").write_text(two.replace('"mlp"', '"second"'))
+    plugins.load(tmp_path)
+    assert {"mine", "second"} <= set(models.MODELS)
+
+
+@pytest.mark.usefixtures("registered")
 def test_a_module_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"plug-in no\.such: .*ModuleNotFoundError"):
         plugins.load(written(tmp_path, 'plugins = ["no.such"]'))

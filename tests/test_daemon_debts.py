@@ -40,7 +40,10 @@ def test_only_so_much_may_be_on_its_way() -> None:
     assert debts.may(b"b")
     first([b"x"])
     assert answers == [[b"x"]]
+    assert debts.of(b"a") == 4
     assert debts.may(b"a")
+    first([b"x"])  # a second time counts for nothing
+    assert debts.of(b"a") == 4
     sent = Sent()
     debts.sent(b"a", 3, sent)
     second([b"y"])
