@@ -168,10 +168,14 @@ def _left_out(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
     def each(tell: Callable[[Frame], str], count: Callable[[Frame], int]) -> tuple[str, ...]:
         return _each(found, lambda f: tell(f) if count(f) else None)
 
-    clip = each(lambda f: f"{f.scale.clipped} of {f.scale.measured} points", lambda f: f.scale.clipped)
+    def over(frame: Frame) -> str:
+        count = f"{frame.scale.clipped} of {frame.scale.measured} points"
+        return count if one or frame.scale.clip is None else f"above {facts.value(frame.scale.clip)}: {count}"
+
+    one = view.shared_scale and whole.scale.clip is not None
+    clip = each(over, lambda f: f.scale.clipped)
     if clip:
         colour = whole.at(1.0) if view.clip_mode == "plateau" else theme.paper
-        one = view.shared_scale and whole.scale.clip is not None
         heading = facts.clipped(whole.scene).heading if one else "Clipped"
         out.append(Entry(legend.swatch(whole, colour), Fact(heading, clip), 1))
     diverged = each(lambda f: f"{f.scale.diverged} of {f.scene.n.size} points", lambda f: f.scale.diverged)

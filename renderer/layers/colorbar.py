@@ -61,6 +61,7 @@ def bar(frame: Frame, ink: Ink, at: Rect, count: int) -> float:
     shares = (np.arange(length) + 0.5) / length
     entries = np.round((1 - shares if upright else shares) * 255).astype(int)
     edges = [0, *(np.flatnonzero(np.diff(entries)) + 1), length]  # pixels of one colour are one rectangle
+    part: tuple[float, float, float, float]
     for a, b in itertools.pairwise(edges):
         r, g, blue = (float(v) for v in table[entries[a]] / 255.0)
         part = (x0, y0 + a, x1, y0 + b) if upright else (x0 + a, y0, x0 + b, y1)
