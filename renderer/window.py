@@ -42,6 +42,7 @@ SETTLED_S = 0.15  # without a change: the picture is refined to full quality
 SLICE_S = 0.015  # of refinement, between two looks at what came
 IDLE_S = 0.5  # between looks at the clock when nothing happens
 BUDGET_S = 0.010  # of messages between two frames
+TURN_S = 12.0  # of one turn of a picture that turns on its own
 SAID_S = 1.6  # how long a word about a key stays
 DONE, BROKEN, WRONG = 0, 1, 2
 VERSION = "0.1.0"
@@ -77,6 +78,7 @@ class Window:
         self._next_frame = 0.0
         self._hand = controls.State()
         self._grasped = 0  # the panel in which a drag began
+        self._turning: float | None = None  # when it was last turned on its own
         self._said, self._said_until = "", 0.0
         self._trace = None if trace is None else open(trace, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - close
         screen.on_draw = self._draw_now
@@ -121,6 +123,7 @@ class Window:
             self.screen.wait(self._wait_s())
             self._take()
             self._act()
+            self._turn()
             self._draw()
 
     def _heard(self, heard: Heard) -> None:
@@ -171,6 +174,10 @@ class Window:
         match action:
             case "close":
                 self.close()
+            case "turntable":
+                self._turning = time.monotonic() if self._turning is None else None
+            case "escape":
+                self._turning = None
             case "screenshot":
                 with suppress(InputError):
                     self.desk.shoot(
@@ -180,6 +187,25 @@ class Window:
                         lambda shot, _: self._say(f"Saved as {shot.saved}"),
                         lambda e: self._say(e.msg),
                     )
+
+    def _turn(self) -> None:
+        """Turn on, where the picture turns on its own; a hand that turns it has its way."""
+        now = time.monotonic()
+        if self._turning is None or now < self._turn_at:
+            return
+        if self.stage.view.mode == "2d":
+            self._turning = None
+            self._say("Only a raised picture turns: 3")
+            return
+        if self._hand.drag is None:
+            degrees = 360.0 * (now - self._turning) / TURN_S
+            self.stage.look(moves.orbit(self.stage.view, self.studio.place(*self.size()), degrees, 0.0))
+        self._turning = now
+
+    @property
+    def _turn_at(self) -> float:
+        """When a picture that turns on its own turns on."""
+        return max(self._next_frame, (self._turning or 0.0) + 1.0 / self._fps)
 
     def _say(self, text: str) -> None:
         self._said, self._said_until = text, time.monotonic() + SAID_S
@@ -212,6 +238,8 @@ class Window:
                 waits.append(settled_in)
             if now < self._said_until:
                 waits.append(self._said_until - now)
+            if self._turning is not None:
+                waits.append(self._turn_at - now)
         due = self.desk.wait_s(now, settled_in <= 0)
         if due is not None:
             waits.append(due)
@@ -245,9 +273,14 @@ class Window:
             else:
                 self._paint()
 
+    @property
+    def _moving(self) -> bool:
+        """Whether the next picture comes at once."""
+        return self._hand.drag is not None or self._turning is not None
+
     def _paint(self) -> None:
         began, wanted = time.monotonic(), self._wanted()
-        self.studio.draw(*self.size(), still=False, interacting=self._hand.drag is not None)
+        self.studio.draw(*self.size(), still=False, interacting=self._moving)
         self._drawn, self._still = wanted, False
         self._lay(began)
 

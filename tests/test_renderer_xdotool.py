@@ -192,6 +192,19 @@ def test_keys_switch(hand: Hand):
     hand.until(lambda v: v.preset == "solid")
 
 
+def test_space_turns_the_picture_until_it_is_pressed_again(hand: Hand):
+    hand.does("mousemove", *MIDDLE, "key", "space")
+    first = hand.until(lambda v: v.camera.azimuth not in (-35, "auto")).camera.azimuth
+    hand.until(lambda v: abs(v.camera.azimuth - first) > 5)
+    hand.does("key", "space")
+    end = time.monotonic() + PATIENCE_S
+    before = hand.view.camera
+    while before != (now := (time.sleep(0.3), hand.view.camera)[1]):
+        before = now
+        assert time.monotonic() < end
+    assert now.elevation == 40
+
+
 def test_the_probe_follows_the_pointer_and_leaves_the_picture_clean(hand: Hand):
     clean = hand.seen(lambda p: p.std() > 10)
     end = time.monotonic() + PATIENCE_S
