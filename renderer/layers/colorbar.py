@@ -74,7 +74,7 @@ def bar(frame: Frame, ink: Ink, at: Rect, count: int) -> float:
         for level, unit in zip(scale.levels, units):
             under = table[int(np.clip(round(float(unit) * 255), 0, 255))] / 255.0
             tint = hexa("ffffff", 0.6) if luminance(under) < 0.16 else hexa("0b0e13", 0.55)
-            q = round(place(float(unit)))
+            q = float(round(place(float(unit))))
             part = (x0, q, x1, q + thin) if upright else (q, y0, q + thin, y1)
             ink.rect(*part, tint if level.major else fade(tint, 0.6))
 
