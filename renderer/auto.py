@@ -133,7 +133,8 @@ class Tally:
         self._columns = np.arange(0, width - stride + 1, stride) + 7 * np.arange(height)[:, None] % stride
         self._sample = np.zeros(self._columns.shape)
         self._valid = np.zeros(values.shape, bool)
-        self._count(slice(0, height), n)
+        for i in range(0, height, 64):  # in pieces: copies of the whole field would take several times its memory
+            self._count(slice(i, i + 64), n[i : i + 64])
 
     def row(self, i: int, n: NDArray[np.int64]) -> None:
         """Row i of `values` changed; `n` (W,) are its samples."""

@@ -21,6 +21,7 @@ from renderer.reference import Reference
 from renderer.scene import Dirty, Scene
 
 MISSING, DIVERGED = np.float32(-1e38), np.float32(-2e38)
+PIECE = 64  # rows that are coded at once: copies of a whole field would double its memory
 BORROW, SPLINE = 2, 2  # rows that a row's value can reach: into holes, and by the spline's stencil
 
 
@@ -109,16 +110,13 @@ class Store:
             self.draft.filter = (moderngl.NEAREST, moderngl.NEAREST)
             if rows is not None:
                 self.draft.write(self._coded_draft(scene.draft).tobytes())
-        if rows is None:
-            self.raw.write(self._coded(scene.shown, scene.n).tobytes())
+        height = self.shape[0]
+        whole = [slice(i, min(i + PIECE, height)) for i in range(0, height, PIECE)]
+        for part in whole if rows is None else [slice(i, i + 1) for i in rows]:
+            viewport = (0, part.start, width, part.stop - part.start)
+            self.raw.write(self._coded(scene.shown[part], scene.n[part]).tobytes(), viewport=viewport)
             if self.draft is not None:
-                self.draft.write(self._coded_draft(scene.draft).tobytes())
-            return
-        for i in rows:
-            viewport = (0, i, width, 1)
-            self.raw.write(self._coded(scene.shown[i], scene.n[i]).tobytes(), viewport=viewport)
-            if self.draft is not None:
-                self.draft.write(self._coded_draft(scene.draft[i]).tobytes(), viewport=viewport)
+                self.draft.write(self._coded_draft(scene.draft[part]).tobytes(), viewport=viewport)
 
     def _coded(self, values: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float32]:
         assert self.reference is not None

@@ -18,16 +18,19 @@ class Targets:
         self.ctx, self.size, self.program = ctx, size, programs["resolve"]
         self._vao = ctx.vertex_array(self.program, [])
         self._colour = ctx.texture(size, 4)
-        self._sum = ctx.texture(size, 4, dtype="nu2")  # sixteenths of frames in 65536ths: finer than half floats
         self._depth = ctx.depth_renderbuffer(size)
         self.frame = ctx.framebuffer([self._colour], self._depth)
-        self.sum = ctx.framebuffer([self._sum])
+        self._sum: moderngl.Texture | None = None
+        self._sums: moderngl.Framebuffer | None = None
         self._flat = ctx.framebuffer([self._colour])
 
     def add(self, weight: float, first: bool) -> None:
-        """Add the frame, weighted, to the sum."""
-        self.sum.use()
-        self.sum.viewport = (0, 0, *self.size)
+        """Add the frame, weighted, to the sum: 16-bit fixed point, which is finer than half floats."""
+        if self._sum is None or self._sums is None:  # a window that is never idle needs none
+            self._sum = self.ctx.texture(self.size, 4, dtype="nu2")
+            self._sums = self.ctx.framebuffer([self._sum])
+        self._sums.use()
+        self._sums.viewport = (0, 0, *self.size)
         self.ctx.disable(moderngl.DEPTH_TEST)
         if first:
             self.ctx.disable(moderngl.BLEND)
@@ -42,6 +45,7 @@ class Targets:
         """Copy the sum times `factor` back into the frame, which is then bound for what lies on the picture."""
         self.frame.use()
         self.ctx.disable(moderngl.DEPTH_TEST | moderngl.BLEND)
+        assert self._sum is not None, "add first"
         self._sum.use(0)
         put(self.program, source=0, weight=factor)
         self._vao.render(moderngl.TRIANGLES, vertices=3)
@@ -55,5 +59,6 @@ class Targets:
         screen.viewport = (0, 0, *self.size)
 
     def release(self) -> None:
-        for thing in (self.frame, self.sum, self._flat, self._colour, self._sum, self._depth, self._vao):
-            thing.release()
+        for thing in (self.frame, self._sums, self._flat, self._colour, self._sum, self._depth, self._vao):
+            if thing is not None:
+                thing.release()
