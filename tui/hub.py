@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -418,6 +419,7 @@ class Hub:
                     newest = max(seen[kind], default="")
                     store.keep_only(kind, {*seen[kind], *(i for i in store.table(kind) if i > newest)})
                 await asyncio.sleep(LIST_PAUSE_S)
+        gc.freeze()  # long lists are looked through no more: a collection stopped the loop for 20 ms
 
 
 def _import() -> None:

@@ -50,7 +50,10 @@ def _train(spec: Mapping[str, Any]) -> list[str]:
 
     from protocol.messages import Recipe
 
-    return ["train", *_flags(_changed(spec.get("recipe", {}), msgspec.to_builtins(Recipe())))]
+    defaults = msgspec.to_builtins(Recipe())
+    recipe = {**defaults, **spec.get("recipe", {})}
+    needed = {name: recipe[name] for name in ("model", "dataset")}  # the command line asks for both
+    return ["train", *_flags({**needed, **_changed(recipe, defaults)})]
 
 
 def _plane(spec: Mapping[str, Any]) -> list[str]:

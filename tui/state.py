@@ -270,9 +270,9 @@ class Store:
 
     def clear(self) -> None:
         """Forget everything: another daemon is looked at."""
-        link, on_change = self.link, self.on_change
+        link, on_change, versions = self.link, self.on_change, self.versions
         self.__init__(on_change)  # type: ignore[misc]
-        self.link = link
+        self.link, self.versions = link, versions
         self.touch("link", *AREAS.values(), *(f"list/{k}" for k in KINDS), "workers", "latest")
 
     # ------------------------------------------------------------ the connection
