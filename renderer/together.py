@@ -20,6 +20,7 @@ from renderer.theme import fade
 from renderer.tiling import Where
 
 BAR = 16.0  # thickness of a bar, in units
+WIDE = 270.0  # the least width of the legend's columns where it lies below
 
 
 def names(whole: Frame, ink: Ink, said: comparing.Names) -> None:
@@ -104,7 +105,8 @@ def key(whole: Frame, ink: Ink, found: Sequence[Frame], where: Where) -> None:
         entries.append(Entry(legend.blank, Fact(heading, ("each panel has its own scale",))))
     if layers.legend:
         entries += _entries(whole, found)
-        legend.put(whole, ink, entries, left, top + 10 * u, panel.x1, panel.y1)
+        column = WIDE if where == "below" else legend.COLUMN
+        legend.put(whole, ink, entries, left, top + 10 * u, panel.x1, panel.y1, column)
 
 
 def own_bar(frame: Frame, ink: Ink) -> None:

@@ -70,10 +70,12 @@ class Legend:
         put(frame, ink, entries(frame), x0, y0, panel.x1, panel.y1)
 
 
-def put(frame: Frame, ink: Ink, found: list[Entry], x0: float, y0: float, x1: float, y1: float) -> None:
-    """Draw entries into a rectangle of the picture, in as many columns as fit."""
+def put(
+    frame: Frame, ink: Ink, found: list[Entry], x0: float, y0: float, x1: float, y1: float, column: float = COLUMN
+) -> None:
+    """Draw entries into a rectangle of the picture, in as many columns as fit of at least `column` units."""
     u, theme = frame.unit, frame.theme
-    columns = max(1, int((x1 - x0) // (COLUMN * u)))
+    columns = max(1, int((x1 - x0) // (column * u)))
     width = (x1 - x0) / columns
     room = width / u - INDENT - (14 if columns > 1 else 0)
     bold, small = fonts.BODY * u, fonts.SMALL * u
