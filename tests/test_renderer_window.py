@@ -55,10 +55,12 @@ from protocol.windows import (
     WindowClose,
     WindowWatch,
 )
+from renderer import layout
 
 ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 OTHER = "01ARZ3NDEKTSV4RRFFQ69G5FAX"
 H, W = 13, 11
+SIZE = (320, 200)
 
 
 @pytest.fixture(scope="module")
@@ -437,19 +439,22 @@ def rows_seen(client: WindowClient) -> int:
 
 
 def values(client: WindowClient) -> np.ndarray:
-    """The losses that the window has, as far as a coarse grid of picks in 2d shows them: row i and column j -> loss."""
-    client.request(ViewSet(id=new_id(), view={"preset": "heat"}))
+    """The losses (H, W) that the window has, picked in 2d at each measured point; NaN where nothing is hit."""
+    view = client.request(ViewSet(id=new_id(), view={"preset": "heat"})).view
+    plot = layout.compute(view, *SIZE, 1.0, (1.0, 1.0)).plot
     out = np.full((H, W), np.nan)
-    for y in np.linspace(0.1, 0.95, 28):
-        for x in np.linspace(0.05, 0.75, 28):
-            hit = client.request(Pick(id=new_id(), x=float(x), y=float(y)))
-            if hit.hit and hit.loss is not None:
-                out[hit.i, hit.j] = hit.loss
+    for i, j in np.ndindex(H, W):
+        x, y = plot.x0 + (0.01 + 0.98 * j / (W - 1)) * plot.width, plot.y1 - (0.01 + 0.98 * i / (H - 1)) * plot.height
+        hit = client.request(Pick(id=new_id(), x=x / SIZE[0], y=y / SIZE[1]))
+        if hit.hit and hit.loss is not None:
+            assert (hit.i, hit.j) == (i, j)
+            out[i, j] = hit.loss
     return out
 
 
 def follow(tmp_path: Path, *more: object) -> Window:
-    return Window(tmp_path, "--headless", "--workspace", tmp_path, "--surface", ID, "--size", "320x200", *more)
+    size = f"{SIZE[0]}x{SIZE[1]}"
+    return Window(tmp_path, "--headless", "--workspace", tmp_path, "--surface", ID, "--size", size, *more)
 
 
 def test_rows_are_seen_as_they_come_and_the_window_is_announced(daemon: FakeDaemon, tmp_path: Path) -> None:
