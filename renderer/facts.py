@@ -15,6 +15,8 @@ from renderer import draft, levels
 from renderer.scene import Scene
 from renderer.ticks import number
 
+DRAFTED = "pale: drawn straight from row to row"
+
 
 class Fact(NamedTuple):
     """A heading and its lines; those numbered in `spare` are given up first where room is short."""
@@ -187,7 +189,7 @@ def diverged(scene: Scene) -> Fact:
 def missing(scene: Scene) -> Fact:
     lines = [f"{scene.scale.missing} of {scene.n.size} points"]
     if scene.unfinished and draft.gaps(scene.n):
-        lines.append("pale: drawn straight from row to row")
+        lines.append(DRAFTED)
     return Fact("Not measured", tuple(lines))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from renderer import comparing, facts, fonts, words
+from renderer import comparing, draft, facts, fonts, words
 from renderer.camera import Rect
 from renderer.facts import Fact
 from renderer.frame import Frame
@@ -185,7 +185,9 @@ def _left_out(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
         out.append(Entry(legend.hatch(whole, True, theme.diverged), Fact("Diverged", diverged), 1))
     missing = each(lambda f: f"{f.scale.missing} of {f.scene.n.size} points", lambda f: f.scale.missing)
     if missing:
-        out.append(Entry(legend.hatch(whole, False, theme.hatch), Fact("Not measured", missing), 1))
+        drafted = any(f.scene.unfinished and draft.gaps(f.scene.n) for f in found)
+        lines = (*missing, facts.DRAFTED) if drafted else missing
+        out.append(Entry(legend.hatch(whole, False, theme.hatch), Fact("Not measured", lines), 1))
     below = each(lambda f: f"{f.scale.below} points, drawn at {facts.value(f.scale.lo)}", lambda f: f.scale.below)
     if below:
         out.append(Entry(legend.blank, Fact("Zero or less: no logarithm", below), 1))
