@@ -1,0 +1,186 @@
+"""`thalweg window` as it is typed: here, and on a laptop whose daemon is on a server (a real sshd on loopback)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import scenes
+from cli import Place, children, gone_within, line_with, place, until
+from PIL import Image
+from test_cli_ssh import REMOTE, SSHD, Server, leftovers, serve
+
+needs_ssh = pytest.mark.skipif(
+    SSHD is None or shutil.which("ssh") is None or shutil.which("ssh-keygen") is None, reason="no sshd here"
+)
+
+
+@pytest.fixture
+def here() -> Iterator[Place]:
+    scenes.renderer()  # skips where there is no OpenGL
+    with place() as p:
+        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+            p.env.pop(name, None)
+        yield p
+        for window in windows(p):
+            p.run("window", "close", "--window", window["window"], code=None)
+
+
+def windows(p: Place) -> list[dict[str, object]]:
+    """The windows that answer."""
+    if not (p.workspace / "daemon.json").exists():
+        return []
+    done = p.run("window", "list", "--json", code=None)
+    return [w for line in done.stdout.splitlines() if (w := json.loads(line)).get("answers")]
+
+
+def surface(p: Place) -> str:
+    """A small surface of the workspace; its id."""
+    file = scenes.function(scenes.himmelblau, 9, 9).save(p.base / "small.npz")
+    p.run("import", file)
+    return str(p.json("surfaces", "list")[0]["id"])
+
+
+def test_a_window_is_opened_steered_and_closed(here: Place) -> None:
+    id = surface(here)
+    opened = here.json("window", "open", "last", "--headless", "--size", "320x200")[0]
+    assert not opened["screen"]
+    found = until(lambda: windows(here), "the window")
+    assert [(w["window"], w["surfaces"]) for w in found] == [(opened["window"], [id])]
+    assert "preset=mesh" in here.run("window", "set", "preset=mesh", "height=0.5").stdout
+    assert "height=0.5" in here.run("window", "set").stdout
+    refused = here.run("window", "set", "height=99", code=2)
+    assert "height" in refused.stderr
+    assert "height=0.5" in here.run("window", "set").stdout
+    here.run("window", "shot", "--out", "a.png", "--view", "theme=dark")
+    with Image.open(here.base / "a.png") as image:
+        assert image.size == (320, 200)
+    other = scenes.resnet().save(here.base / "other.npz")
+    assert "ResNet-50" in here.run("window", "show", other).stdout
+    here.run("window", "show", "last", other)
+    here.run("window", "close", "--window", str(opened["window"])[-6:])
+    assert gone_within([int(str(opened["pid"]))], 5)
+    assert "no window is open" in here.run("window", "list").stdout
+    assert "there is none" in here.run("window", "set", "height=1", code=2).stderr
+
+
+@pytest.mark.slow
+def test_a_file_needs_no_daemon(here: Place) -> None:
+    file = scenes.resnet().save(here.base / "pca.npz")
+    opened = here.json("window", "open", file, "--headless", "--preset", "heat")[0]
+    end = opened["endpoint"]
+    assert "preset=heat" in here.run("window", "set", "--window", end).stdout
+    assert not here.workspace.exists()
+    shot = here.run("window", "shot", "--window", end, "--out", "one.png").stdout
+    assert "one.png" in shot
+    again = here.json("window", "open", "--from", "one.png", "--headless")[0]
+    assert "preset=heat" in here.run("window", "set", "--window", again["endpoint"]).stdout
+    for one in (opened, again):
+        here.run("window", "close", "--window", one["endpoint"])
+    assert gone_within([opened["pid"], again["pid"]], 5)
+    assert "nobody answers" in here.run("window", "set", "--window", end, code=2).stderr
+
+
+def test_a_killed_window_is_struck_off_the_list(here: Place) -> None:
+    surface(here)
+    opened = here.json("window", "open", "--headless")[0]
+    until(lambda: windows(here), "the window")
+    os.kill(opened["pid"], signal.SIGKILL)
+    assert gone_within([opened["pid"]], 5)
+    assert windows(here) == []
+    assert "no window is open" in here.run("window", "list").stdout
+
+
+def test_wrong_words_are_one_sentence(here: Place) -> None:
+    file = scenes.resnet().save(here.base / "pca.npz")
+    for typed, said in (
+        (["window", "open", "nowhere.npz"], "nowhere.npz"),
+        (["window", "open", file, "--view", "height=99"], "height"),
+        (["window", "open", file, "--size", "big", "--headless"], "--size"),
+        (["window", "open", "--from", file, "--headless"], "expected a PNG"),
+        (["window", "set", "height=1"], "none runs"),
+        (["window", "shot", "--out", "x.jpg"], "--out"),
+        (["window", "set", "height=1", "--window", "ipc:///nowhere/cmd"], "nobody answers"),
+    ):
+        refused = here.run(*typed, code=2)
+        assert said in refused.stderr
+        assert refused.stderr.splitlines()[-1].startswith("thalweg: ")
+
+
+# ---------------------------------------------------------------- a laptop and a server
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = serve(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.child.terminate()
+    server.child.wait(5)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that lets sockets of its own out, and none of others in."""
+    server = serve(tmp_path_factory.mktemp("strict"), "AllowStreamLocalForwarding local")
+    yield server
+    server.child.terminate()
+    server.child.wait(5)
+
+
+def near(server: Server, folder: Path) -> Place:
+    """The laptop."""
+    p = Place(folder)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        p.env.pop(name, None)
+    p.env |= {"THALWEG_SSH": server.ssh, "TMPDIR": str(folder)}
+    return p
+
+
+@needs_ssh
+def test_a_script_on_the_server_steers_the_window_on_the_laptop(sshd: Server, here: Place, tmp_path: Path) -> None:
+    id = surface(here)
+    laptop = near(sshd, tmp_path)
+    ssh = ("--ssh", "loop", "--remote-workspace", str(here.workspace), *REMOTE)
+    command = laptop.start("window", "open", id, "--headless", "--size", "320x200", "--json", *ssh)
+    opened = json.loads(line_with(command.stdout, "endpoint"))
+    assert str(tmp_path) in opened["endpoint"]
+    # on the server, without a word about the laptop:
+    found = until(lambda: windows(here), "the window")
+    assert (found[0]["window"], found[0]["surfaces"]) == (opened["window"], [id])
+    assert "preset=mesh" in here.run("window", "set", "preset=mesh").stdout
+    here.run("window", "shot", "--out", "there.png")
+    with Image.open(here.base / "there.png") as image:
+        assert image.size == (320, 200)
+    # and from the laptop, through the server, as from any other machine:
+    assert "height=0.5" in laptop.run("window", "set", "height=0.5", *ssh).stdout
+    tunnels = [pid for pid in children(command.pid) if pid != opened["pid"]]
+    assert len(tunnels) == 1  # one ssh carries the daemon's sockets and the window's
+    here.run("window", "close")
+    assert command.wait(20) == 0
+    assert gone_within([opened["pid"], *tunnels], 5)
+    assert leftovers(tmp_path) + leftovers(here.workspace) == []
+
+
+@needs_ssh
+@pytest.mark.slow
+def test_where_the_server_forbids_it_the_window_still_follows(strict: Server, here: Place, tmp_path: Path) -> None:
+    id = surface(here)
+    laptop = near(strict, tmp_path)
+    ssh = ("--ssh", "loop", "--remote-workspace", str(here.workspace), *REMOTE)
+    command = laptop.start("window", "open", id, "--headless", "--json", *ssh)
+    assert "forbids" in line_with(command.stderr, "window")
+    opened = json.loads(line_with(command.stdout, "endpoint"))
+    shows = until(lambda: "preset=" in laptop.run("window", "set", "--window", opened["endpoint"]).stdout, "the window")
+    assert shows
+    state = laptop.json("window", "set", "--window", opened["endpoint"])[0]
+    assert state["surfaces"] == [id]
+    until(lambda: laptop.json("window", "set", "--window", opened["endpoint"])[0]["live"], "the daemon", 20)
+    assert windows(here) == []
+    laptop.run("window", "close", "--window", opened["endpoint"])
+    assert command.wait(20) == 0
+    assert leftovers(tmp_path) + leftovers(here.workspace) == []
