@@ -7,7 +7,7 @@ neighbour is the linear continuation. Only the samples that a place needs are re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +48,11 @@ class Field:
         smoothing: Smoothing,
         drafted: bool = False,
         nothing: float = 0.5,
+        ceiling: float = np.inf,
     ) -> None:
         self.alpha, self.beta, self.smoothing = alpha, beta, smoothing
         self._values, self._n, self._unit, self._drafted, self._nothing = values, n, unit, drafted, nothing
+        self._ceiling = ceiling
         # Grids that are shown as they are (refinement 1) are bilinear on the GPU too.
         self._cubic = smoothing == "catmull-rom" and refinement(len(alpha), len(beta)) > 1
 
@@ -75,7 +77,9 @@ class Field:
         j, wx = self._taps(x, self.shape[1])
         i, wy = self._taps(y, self.shape[0])
         samples = self._extended(*np.broadcast_arrays(i[..., :, None], j[..., None, :]))
-        return np.asarray(np.einsum("...ab,...a,...b->...", samples, wy, wx))
+        lines, up = self._between(list(np.moveaxis(samples, -1, 0)), np.moveaxis(wx[..., None, :], -1, 0))
+        up = np.moveaxis(up, -1, 0)
+        return self._between(list(np.moveaxis(lines, -1, 0)), np.moveaxis(wy, -1, 0), list(up))[0]
 
     def on(self, x: Floats, y: Floats) -> Floats:
         """Unit values (h, w) where columns x (w,) cross rows y (h,): the same, and each sample is read once."""
@@ -85,8 +89,22 @@ class Field:
         columns, j = np.unique(j, return_inverse=True)
         samples = self._extended(*np.meshgrid(rows, columns, indexing="ij"))
         i, j = i.reshape(wy.shape), j.reshape(wx.shape)
-        lines = sum(wy[:, a, None] * samples[i[:, a]] for a in range(wy.shape[1]))
-        return np.asarray(sum(wx[:, b] * lines[:, j[:, b]] for b in range(wx.shape[1])))
+        lines, up = self._between([samples[:, j[:, b]] for b in range(wx.shape[1])], wx.T)
+        taps = [i[:, a] for a in range(wy.shape[1])]
+        return self._between([lines[tap] for tap in taps], wy.T[..., None], [up[tap] for tap in taps])[0]
+
+    def _between(
+        self, taps: list[Floats], weight: Floats, up: Sequence[NDArray[np.bool_]] = ()
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Two or four samples along an axis, weighted, and whether a clipped one is beside. Of four, held above the
+        lower of the middle two where one is clipped or lies on a line that is `up`: a spline would dip beside it."""
+        out = np.asarray(sum(w * tap for w, tap in zip(weight, taps)))
+        if len(taps) < 4 or self._ceiling == np.inf:
+            return out, np.zeros(out.shape, bool)
+        most = self._ceiling - 1e-9
+        clipped = np.logical_or.reduce([*up, *(tap >= most for tap in taps)])
+        held = np.where(clipped, np.maximum(out, np.minimum(taps[1], taps[2])), out)
+        return held, np.maximum(taps[1], taps[2]) >= most
 
     def _taps(self, x: Floats, count: int) -> tuple[Ints, Floats]:
         """The samples (..., 2 or 4) that a coordinate along an axis of `count` points reads, and their weights."""

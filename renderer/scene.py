@@ -237,7 +237,10 @@ class Scene:
                 return space.unit(space.code(values))
 
             nothing = space.a * 0.5 + space.b
-            self._field = Field(*self.axes, drafted, self.n, unit, self.view.smoothing, self.unfinished, nothing)
+            ceiling = space.a * space.ceiling + space.b if self.scale.clip is not None else np.inf
+            self._field = Field(
+                *self.axes, drafted, self.n, unit, self.view.smoothing, self.unfinished, nothing, ceiling
+            )
         return self._field
 
     @property

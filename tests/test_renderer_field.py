@@ -101,3 +101,18 @@ def test_lines_on_paper_contrast_with_it():
 def test_a_surface_with_another_path_keeps_its_values():
     surface = scenes.vgg()
     assert replace(surface, path=scenes.resnet().path).loss is surface.loss
+
+
+def test_a_clipped_outlier_digs_no_pit_beside_itself():
+    surface = scenes.function(lambda x, y: np.where(np.hypot(x - 1, y) < 0.8, 1e6, 40 + x + 2 * y), 31, 31)
+    scene = scene_of(surface, log_color="off", log_height="off", clip=60.0)
+    assert scene.scale.clip is not None
+    fine = np.linspace(0, 30, 301)
+    values = scene.field.on(fine, fine)
+    assert values == pytest.approx(scene.field.at_grid(*np.meshgrid(fine, fine)), abs=1e-12)
+    straight = scene.scale.unit(40 + np.add.outer(2 * (fine / 3 - 5), fine / 3 - 5))
+    cell = 3 / 30 * np.ptp(straight)  # it may stay level over a cell, and never falls under it
+    assert (values - straight).min() > -cell / 2
+    unheld = scene.field
+    unheld._ceiling = np.inf
+    assert (unheld.on(fine, fine) - straight).min() < -cell / 2  # what the spline alone would do

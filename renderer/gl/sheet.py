@@ -85,6 +85,8 @@ class Sheet:
         cut = 1.0 if scale.clip is not None and frame.view.clip_mode == "cut" else 1e9
         holes = (store.any_invalid or cut < 1e9) and (raised or not (mesh and fill == "none" and not contours))
         ways = self._ways(frame, fill, contours, mesh, mesh_map, raised)
+        if patches and store.draft is not None:  # what is drafted is hatched where it is drawn
+            ways = (*ways, "DRAFT")
         rows, columns = store.shape
         uniforms: dict[str, Any] = {
             "a": store.reference.a,

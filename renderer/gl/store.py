@@ -138,7 +138,7 @@ class Store:
         assert self._target is not None
         least, ceiling, cubic = self._held
         put(self._units_program, raw=1, least=least, ceiling=ceiling)
-        put(self._field_program, units=0, k=self.k, cubic=cubic)
+        put(self._field_program, units=0, k=self.k, cubic=cubic, ceiling=ceiling)
         self._units.use(0)
         (self.draft or self.raw).use(1)
         self.ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
