@@ -41,10 +41,14 @@ from protocol.windows import (
     Pick,
     PickReply,
     PictureGet,
+    RecordDone,
+    RecordStart,
+    RecordStop,
     Screenshot,
     ShotPiece,
     ShotReply,
     Show,
+    Turntable,
     ViewGet,
     ViewReply,
     ViewSet,
@@ -57,6 +61,7 @@ from renderer.door import Door
 from renderer.headless import write_png
 from renderer.link import Followed, Link
 from renderer.packing import encode
+from renderer.reel import Reel
 from renderer.stage import UPLOAD, Stage
 from renderer.streams import Stream, Streams
 from renderer.studio import Studio, bare
@@ -101,12 +106,15 @@ class Desk:
         self.streams = Streams()
         self.watchers: dict[bytes, WindowChanged | None] = {}
         self._next_watch = 0.0
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._pictures: OrderedDict[str, bytes | Path] = OrderedDict()  # a video stays where it was written
         self._uploads: OrderedDict[str, Surface] = OrderedDict()
         self._parts: OrderedDict[str, tuple[Upload, Path]] = OrderedDict()
         self._shows: dict[object, tuple[bytes, Show]] = {}
         self._aside = ThreadPoolExecutor(1, "aside")
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.reel = Reel(
+            stage, host.size, studio, lambda: self.beside, pictures, self._aside.submit, host.post, self._recorded
+        )
 
     # ------------------------------------------------------------ in
 
@@ -161,6 +169,13 @@ class Desk:
                 return None
             case PictureGet():
                 return self._piece(request)
+            case RecordStart(save=save, fps=fps, seconds=seconds):
+                self.reel.record(save, fps, seconds)
+            case RecordStop():
+                self.reel.stop(lambda shot, _: self._ok(peer, request, shot), lambda e: self._refuse(peer, request, e))
+                return None
+            case Turntable():
+                self.reel.turn(request)
             case FramesStart():
                 self.streams.start(peer, request, time.monotonic())
                 return (FramesReply(width=request.width, height=request.height, format=request.format),)
@@ -197,7 +212,7 @@ class Desk:
             scale=scale,
             screen=self.host.person,
             live=self.host.live,
-            recording=False,
+            recording=self.reel.busy,
         )
 
     @property
@@ -338,21 +353,42 @@ class Desk:
         self._aside.submit(pack)
 
     def _keep(self, shot: ShotReply, data: bytes, done: Callable[[ShotReply, bytes], None]) -> None:
-        self._pictures[shot.picture] = data
+        self._remember(shot.picture, data)
+        done(shot, data)
+
+    def _remember(self, picture: str, data: bytes | Path) -> None:
+        self._pictures[picture] = data
         while len(self._pictures) > 1 and (
-            len(self._pictures) > PICTURES or sum(map(len, self._pictures.values())) > PICTURES_BYTES
+            len(self._pictures) > PICTURES
+            or sum(len(d) for d in self._pictures.values() if isinstance(d, bytes)) > PICTURES_BYTES
         ):
             self._pictures.popitem(last=False)
-        done(shot, data)
+
+    def _recorded(self, shot: ShotReply | None, error: InputError | None, path: Path | None) -> None:
+        """A video ended."""
+        if shot is not None and path is not None:
+            self._remember(shot.picture, path)
+        message = RecordDone(shot=shot, error=None if error is None else error.msg)
+        for peer in self.watchers:
+            self.door.tell(peer, message)
 
     def _piece(self, request: PictureGet) -> tuple[Any, ...]:
         data = self._pictures.get(request.picture)
         if data is None:
             raise InputError("picture: this window keeps it no more, or never made it", code="not_found")
-        if request.offset > len(data):
-            raise InputError(f"offset: expected at most {len(data)}, got {request.offset}", path="$.offset")
-        piece = np.frombuffer(data[request.offset : request.offset + PIECE], np.uint8)
-        return ShotPiece(offset=request.offset, total=len(data)), {"piece": piece}
+        try:
+            total = len(data) if isinstance(data, bytes) else data.stat().st_size
+            if request.offset > total:
+                raise InputError(f"offset: expected at most {total}, got {request.offset}", path="$.offset")
+            if isinstance(data, bytes):
+                part = data[request.offset : request.offset + PIECE]
+            else:
+                with open(data, "rb") as file:
+                    file.seek(request.offset)
+                    part = file.read(PIECE)
+        except OSError as e:
+            raise InputError(f"picture: its file is gone ({e.strerror})", code="not_found") from e
+        return ShotPiece(offset=request.offset, total=total), {"piece": np.frombuffer(part, np.uint8)}
 
     # ------------------------------------------------------------ uploads
 
@@ -453,21 +489,20 @@ class Desk:
                 self.door.tell(peer, message)
                 self._next_watch = now + WATCH_S
 
-    def tell_all(self, message: Any) -> None:
-        """A message to all that watch."""
-        for peer in self.watchers:
-            self.door.tell(peer, message)
-
     def wait_s(self, now: float, settled: bool) -> float | None:
         """How long until something of this is due."""
         waits = [stream.wait_s(self.stage.revision, settled, now) for stream in self.streams]
+        waits.append(self.reel.wait_s(now))
         if self.watchers and now < self._next_watch:
             waits.append(self._next_watch - now)
         known = [w for w in waits if w is not None]
         return min(known) if known else None
 
     def close(self) -> None:
-        """Finish what is being packed; remove what was kept."""
+        """Finish what is being packed and recorded; remove what was kept."""
+        if self.reel.film is not None and self.reel.film.cameras is None:
+            self.reel.stop()
+        self.reel.cancel()
         self._aside.shutdown(wait=True)
         if self._temporary is not None:
             self._temporary.cleanup()

@@ -42,7 +42,6 @@ SETTLED_S = 0.15  # without a change: the picture is refined to full quality
 SLICE_S = 0.015  # of refinement, between two looks at what came
 IDLE_S = 0.5  # between looks at the clock when nothing happens
 BUDGET_S = 0.010  # of messages between two frames
-TURN_S = 12.0  # of one turn of a picture that turns on its own
 SAID_S = 1.6  # how long a word about a key stays
 DONE, BROKEN, WRONG = 0, 1, 2
 VERSION = "0.1.0"
@@ -78,7 +77,6 @@ class Window:
         self._next_frame = 0.0
         self._hand = controls.State()
         self._grasped = 0  # the panel in which a drag began
-        self._turning: float | None = None  # when it was last turned on its own
         self._said, self._said_until = "", 0.0
         self._trace = None if trace is None else open(trace, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - close
         screen.on_draw = self._draw_now
@@ -123,7 +121,7 @@ class Window:
             self.screen.wait(self._wait_s())
             self._take()
             self._act()
-            self._turn()
+            self._tick()
             self._draw()
 
     def _heard(self, heard: Heard) -> None:
@@ -174,38 +172,41 @@ class Window:
         match action:
             case "close":
                 self.close()
-            case "turntable":
-                self._turning = time.monotonic() if self._turning is None else None
             case "escape":
-                self._turning = None
-            case "screenshot":
-                with suppress(InputError):
-                    self.desk.shoot(
-                        self.stage.view,
-                        *self.size(),
-                        self.stage.title.replace("/", "-")[:80],
-                        lambda shot, _: self._say(f"Saved as {shot.saved}"),
-                        lambda e: self._say(e.msg),
-                    )
+                self.desk.reel.turning = None
+            case "turntable" | "screenshot" | "record":
+                try:
+                    self._make(action)
+                except InputError as e:
+                    self._say(e.msg)
 
-    def _turn(self) -> None:
-        """Turn on, where the picture turns on its own; a hand that turns it has its way."""
-        now = time.monotonic()
-        if self._turning is None or now < self._turn_at:
-            return
-        if self.stage.view.mode == "2d":
-            self._turning = None
-            self._say("Only a raised picture turns: 3")
-            return
-        if self._hand.drag is None:
-            degrees = 360.0 * (now - self._turning) / TURN_S
-            self.stage.look(moves.orbit(self.stage.view, self.studio.place(*self.size()), degrees, 0.0))
-        self._turning = now
+    def _make(self, action: controls.Action) -> None:
+        reel, name = self.desk.reel, self.stage.title.replace("/", "-").lstrip(".")[:80] or "window"
+        if action == "turntable":
+            reel.toggle()
+        elif action == "screenshot":
+            self.desk.shoot(
+                self.stage.view,
+                *self.size(),
+                name,
+                lambda shot, _: self._say(f"Saved as {shot.saved}"),
+                lambda e: self._say(e.msg),
+            )
+        elif reel.busy:
+            reel.stop(lambda shot, _: self._say(f"Saved as {shot.saved}"), lambda e: self._say(e.msg))
+        else:
+            reel.record(name, 30, 600.0)
 
-    @property
-    def _turn_at(self) -> float:
-        """When a picture that turns on its own turns on."""
-        return max(self._next_frame, (self._turning or 0.0) + 1.0 / self._fps)
+    def _tick(self) -> None:
+        """What is due; a hand that turns the picture has its way."""
+        reel, now = self.desk.reel, time.monotonic()
+        if reel.turning is not None and self._hand.drag is not None:
+            reel.turning.at = now
+        try:
+            reel.tick(now)
+        except InputError as e:  # the encoder is gone, the disk is full
+            reel.cancel()
+            self._say(e.msg)
 
     def _say(self, text: str) -> None:
         self._said, self._said_until = text, time.monotonic() + SAID_S
@@ -214,7 +215,8 @@ class Window:
 
     def _notes(self, now: float) -> tuple[Note, ...]:
         said = (Note(self._said),) if now < self._said_until else ()
-        return (*said, *self.stage.notes)
+        recording = self.desk.reel.note
+        return (*((Note(recording, "record"),) if recording else ()), *said, *self.stage.notes)
 
     def _wanted(self) -> object:
         """All that the picture depends on."""
@@ -238,8 +240,6 @@ class Window:
                 waits.append(settled_in)
             if now < self._said_until:
                 waits.append(self._said_until - now)
-            if self._turning is not None:
-                waits.append(self._turn_at - now)
         due = self.desk.wait_s(now, settled_in <= 0)
         if due is not None:
             waits.append(due)
@@ -262,8 +262,21 @@ class Window:
                 self._lay(now)
             elif self._over(now) != self._laid:
                 self._lay(now)
+        if self.desk.reel.busy:
+            self._feed(now, settled)
         self.desk.tell_watchers(now)
         self.desk.send_frames(now, settled)
+
+    def _feed(self, now: float, settled: bool) -> None:
+        """Give a recording the picture that is shown now; without a display it is drawn for it."""
+        key = (self._drawn, self._still) if self.person else (self._wanted(), settled)
+
+        def pixels() -> NDArray[np.uint8]:
+            if not self.person:
+                self.studio.draw(*self.size(), still=settled)
+            return self.studio.pixels()
+
+        self.desk.reel.feed(pixels, key, now)
 
     def _draw_now(self) -> None:
         """For callbacks in which the system waits for a picture: a resize, an uncovered window."""
@@ -276,7 +289,7 @@ class Window:
     @property
     def _moving(self) -> bool:
         """Whether the next picture comes at once."""
-        return self._hand.drag is not None or self._turning is not None
+        return self._hand.drag is not None or self.desk.reel.turning is not None
 
     def _paint(self) -> None:
         began, wanted = time.monotonic(), self._wanted()

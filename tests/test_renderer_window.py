@@ -47,8 +47,12 @@ from protocol.windows import (
     FramesStop,
     Pick,
     PictureGet,
+    RecordDone,
+    RecordStart,
+    RecordStop,
     Screenshot,
     Show,
+    Turntable,
     ViewGet,
     ViewSet,
     WindowChanged,
@@ -262,6 +266,44 @@ def test_watchers_are_told_of_changes_ten_times_a_second_at_most(window: Window)
     watcher.request(WindowWatch(id=new_id(), on=False))
     window.clients[0].request(CameraSet(id=new_id(), azimuth=0))
     assert not [m for m, _ in watcher.poll(0.4) if isinstance(m, WindowChanged)]
+
+
+# ---------------------------------------------------------------- videos
+
+
+def test_a_recording_is_a_video_in_the_folder(window: Window, client: WindowClient) -> None:
+    with pytest.raises(InputError, match="nothing is being recorded"):
+        client.request(RecordStop(id=new_id()))
+    client.request(RecordStart(id=new_id(), save="film", fps=20))
+    assert client.request(ViewGet(id=new_id())).recording
+    with pytest.raises(InputError, match="already"):
+        client.request(RecordStart(id=new_id(), save="other"))
+    for _ in range(5):
+        client.request(CameraOrbit(id=new_id(), azimuth=10))
+        time.sleep(0.05)
+    made = client.request(RecordStop(id=new_id()), timeout_s=PATIENCE_S)
+    assert made.saved == str(window.pictures / "film.mp4")
+    data = client.picture(made)
+    assert data[4:8] == b"ftyp"
+    assert Path(made.saved).read_bytes() == data
+    assert not client.request(ViewGet(id=new_id())).recording
+    assert [f.name for f in window.pictures.iterdir() if f.suffix != ".png"] == ["film.mp4"]
+
+
+def test_a_turntable_turns_the_picture_or_becomes_a_video(window: Window, client: WindowClient) -> None:
+    watcher = window.client()
+    watcher.request(WindowWatch(id=new_id()))
+    client.request(CameraSet(id=new_id(), azimuth=0, elevation=30))
+    client.request(Turntable(id=new_id(), seconds=0.8, turns=0.25))
+    until(lambda: client.request(ViewGet(id=new_id())).view.camera.azimuth == pytest.approx(90), "a quarter")
+    client.request(Turntable(id=new_id(), seconds=0.5, fps=4, save="turn"))
+    done = pushes(watcher, RecordDone, lambda g: g)
+    assert done[0][0].error is None
+    assert Path(done[0][0].shot.saved).stat().st_size == done[0][0].shot.total
+    assert client.request(ViewGet(id=new_id())).view.camera.azimuth == pytest.approx(90)
+    client.request(ViewSet(id=new_id(), view={"mode": "2d"}))
+    with pytest.raises(InputError, match="3d"):
+        client.request(Turntable(id=new_id()))
 
 
 # ---------------------------------------------------------------- garbage
