@@ -58,7 +58,14 @@ class BusyDaemon(FakeDaemon):
         self.topic = f"surface/{self.surface}/"
         self.topics[self.topic] = []
         self.seq = 0
+        self.state = "running"
+        self.gone: set[str] = set()  # runs that were deleted
+        self.asked: list[r.Request] = []  # changes
         self.behaviour |= {
+            r.JobPause: lambda q, _: self._change(q, "paused"), r.JobResume: lambda q, _: self._change(q, "running"),
+            r.JobCancel: lambda q, _: self._change(q, "cancelled"), r.JobRetry: lambda q, _: self._change(q, "queued"),
+            r.JobMove: lambda q, _: self._change(q, self.state), r.RunDelete: self._delete,
+            r.JobSubmit: self._submit, r.LogTail: self._log,
             r.RunList: self._run_list, r.JobList: self._job_list, r.PlaneList: self._plane_list,
             r.SurfaceList: self._surface_list, r.RunGet: lambda q, _: ThingReply(item=run(int(q.run[16:]))),
             r.PlaneGet: lambda q, _: ThingReply(item=self._plane()),
@@ -72,10 +79,36 @@ class BusyDaemon(FakeDaemon):
                 "device": "cpu"},), clients_refused=0, bad_frames=0, store={}),
         }  # fmt: skip
 
+    def _change(self, q: Any, state: str) -> r.JobReply:
+        self.asked.append(q)
+        self.state = state
+        return r.JobReply(job=self._job())
+
+    def _delete(self, q: Any, _: Any) -> r.Nothing:
+        self.asked.append(q)
+        self.gone.add(q.run)
+        return r.Nothing()
+
+    def _submit(self, q: Any, _: Any) -> r.SubmitReply:
+        self.asked.append(q)
+        return r.SubmitReply(
+            jobs=tuple(
+                JobInfo(
+                    job=j.job, kind=msgspec.to_builtins(j.spec)["kind"], name=j.name, state="queued", priority=0,
+                    spec=msgspec.to_builtins(j.spec),
+                )
+                for j in q.jobs
+            )
+        )  # fmt: skip
+
+    def _log(self, q: Any, _: Any) -> Any:
+        text = b"2026-11-24T09:00:00.000000+00:00 info: began\n2026-11-24T09:00:01.000000+00:00 warning: slow\n"
+        return r.LogReply(offset=0, total=len(text)), {"text": np.frombuffer(text, dtype="|u1")}
+
     def _run_list(self, q: Any, _: Any) -> ThingPage:
         last = int(q.cursor) if q.cursor else self.runs
         first = max(0, last - min(PAGE, q.limit))
-        items = [run(k) for k in range(last - 1, first - 1, -1)]
+        items = [run(k) for k in range(last - 1, first - 1, -1) if ulid("R", k) not in self.gone]
         for item in items:
             del item["epochs"]
         return ThingPage(items=tuple(items), next=str(first) if first else None)
@@ -83,7 +116,7 @@ class BusyDaemon(FakeDaemon):
     def _job(self) -> JobInfo:
         spec = {"kind": "surface", "plane": self.plane}
         return JobInfo(
-            job=self.job, kind="surface", name="busy", state="running", priority=0, spec=spec, done=self.seq,
+            job=self.job, kind="surface", name="busy", state=self.state, priority=0, spec=spec, done=self.seq,  # type: ignore[arg-type]
             total=10_000_000, created="2026-11-24T09:00:00+00:00", started="2026-11-24T09:00:00+00:00",
             surface=self.surface,
         )  # fmt: skip

@@ -9,10 +9,11 @@ below 40 x 10          one line
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
 from textual.widget import Widget
@@ -75,6 +76,7 @@ class MainScreen(Screen[None]):
     """Everything at once, as far as there is room."""
 
     AUTO_FOCUS = "#sidebar"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "app.do('pane')", show=False, id="pane")]  # not Textual's
     HORIZONTAL_BREAKPOINTS = [(0, "-thin"), (40, "-one"), (80, "-two"), (120, "-three")]  # noqa: RUF012 - as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (10, "-tall")]  # noqa: RUF012
 

@@ -102,7 +102,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
             self.nodes += [(kind, i) for i in (ids[:FOLDED_OVER] if cut else ids)]
             if cut:
                 self.nodes.append((kind, "…"))
-        untouched = not self.moved and (self.at is None or not self.at[1])  # a thing came into an empty list
+        untouched = not self.moved and (self.at is None or not self.at[1] or len(self.store.loaded) < len(KINDS))
         if self.at not in self._index() or (untouched and any(n[1] for n in self.nodes)):
             self.at = next((n for n in self.nodes if n[1] and n[1] != "…"), self.nodes[0] if self.nodes else None)
             self._tell(entered=False)
