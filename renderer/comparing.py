@@ -63,15 +63,20 @@ def telling(metas: Sequence[SurfaceMeta]) -> list[str]:
     apart that would have one name; "surface 1" and so on where nothing does."""
     found = [[facet(meta) for meta in metas] for facet in FIRST]
     used = [texts for texts in found if len(set(texts)) > 1]
-    names = [[texts[k] for texts in used if texts[k]] for k in range(len(metas))]
+    first = [[texts[k] for texts in used if texts[k]] for k in range(len(metas))]
+    more: list[list[str]] = [[] for _ in metas]  # it stands early: a name may be cut at its end
+
+    def names() -> list[list[str]]:
+        return [[*one[:1], *other, *one[1:]] for one, other in zip(first, more)]
+
     for facet in THEN:
-        for k, same in enumerate(_alike(names)):
+        for k, same in enumerate(_alike(names())):
             if len({facet(metas[other]) for other in same}) > 1 and (text := facet(metas[k])):
-                names[k] = [*names[k], text]
-    for k, same in enumerate(_alike(names)):
-        if len(same) > 1 or not names[k]:
-            names[k] = [*names[k], f"surface {k + 1}"]
-    return [", ".join(name) for name in names]
+                more[k].append(text)
+    for k, (same, name) in enumerate(zip(_alike(names()), names())):
+        if len(same) > 1 or not name:
+            more[k].append(f"surface {k + 1}")
+    return [", ".join(name) for name in names()]
 
 
 def _alike(names: Sequence[Sequence[str]]) -> list[list[int]]:

@@ -90,7 +90,7 @@ class Panels:
         self._shared: tuple[object, ...] = ()
         self._cells: tuple[Rect, ...] = ()
         self._watch = frames.Watch()
-        self._drawn: tuple[list[tuple[float, float]], float] = ([], 0.0)  # sides of the grids, width of the foot
+        self._drawn: tuple[list[tuple[float, float]], tuple[float, float]] = ([], (0.0, 0.0))  # for tiling.plan
 
     def draw(
         self,
@@ -187,8 +187,8 @@ class Panels:
     def _beside(self, scenes: Sequence[Scene], lens: Camera, picture: _Picture) -> list[Frame]:
         view = scenes[0].view
         said = comparing.names(scenes)
-        foot = fonts.width("   ".join(said.foot), fonts.NOTE) if said.foot else 0.0
-        self._drawn = [frames.sides(scene) for scene in scenes], foot
+        widths = fonts.width(said.subtitle, fonts.SUBTITLE), fonts.width("   ".join(said.foot), fonts.NOTE)
+        self._drawn = [frames.sides(scene) for scene in scenes], widths
         where = tiling.plan(view, picture.width, picture.height, picture.scale, *self._drawn)
         self._cells = where.cells
         parts = []

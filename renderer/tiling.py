@@ -34,7 +34,7 @@ BESIDE = 84.0  # a panel's own colour bar
 ACROSS = 1.3  # width to height of a raised box, about
 SMALL = (420.0, 260.0)  # a picture of less has neither bar nor legend
 READABLE = 300.0  # a panel of less width cuts its name short
-LEAST = 0.8  # a panel's lettering is at least so large, as a share of the picture's
+LEAST = 0.72  # a panel's lettering is at least so large, as a share of the picture's
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,23 @@ class _Way:
 
 
 def plan(
-    view: View, width: float, height: float, scale: float, sides: Sequence[tuple[float, float]], foot_width: float = 0.0
+    view: View,
+    width: float,
+    height: float,
+    scale: float,
+    sides: Sequence[tuple[float, float]],
+    said: tuple[float, float] = (0, 0),
 ) -> Plan:
     """The way that draws as many panels as there are `sides` (half the world sides of each grid) largest: columns and
-    rows, and where bar and legend stand. `foot_width`, in units, says whether the foot needs two lines."""
+    rows, and where bar and legend stand. `said`: how wide the line under the title and the foot are, in units, which
+    decides whether they need two lines."""
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     unit = scale * min(max(min(width / 1280, height / 800), 0.7), 2.5)
     w, h = size[0] / unit, size[1] / unit
     layers, flat = view.layers, is_flat(view)
     margin = min(32.0, 0.05 * w)
-    top = margin + (58 if layers.title else 0)
-    foot_lines = 2 if foot_width > w - 2 * margin else 1
+    subtitle_lines, foot_lines = (2 if width > w - 2 * margin else 1 for width in said)
+    top = margin + (38 + 20 * subtitle_lines if layers.title else 0)
     foot = h - margin * 0.6 - (8 + 18 * foot_lines if layers.provenance else 0)
     ratio = max(s[0] for s in sides) / max(s[1] for s in sides) if flat else ACROSS
     around = _around(view, flat)
@@ -98,7 +104,7 @@ def plan(
         plot=_scaled(Rect(margin, top, margin + way.room[0], top + way.room[1]), unit),
         panel=_scaled(panel, unit),
         title=(margin * unit, (margin + 16) * unit),
-        subtitle_lines=1,
+        subtitle_lines=subtitle_lines,
         margin=margin * unit,
         provenance=(margin * unit, (h - margin * 0.6) * unit),
         below=False,

@@ -34,7 +34,8 @@ def names(whole: Frame, ink: Ink, said: comparing.Names) -> None:
             size *= 0.95
         ink.text(fonts.shortened(said.title, size, widest, True), x, y, size, theme.text, bold=True)
         small = fonts.SUBTITLE * u
-        ink.text(fonts.shortened(said.subtitle, small, widest), x, y + 25 * u, small, theme.muted)
+        for k, line in enumerate(fonts.wrapped(said.subtitle, small, widest, lines=layout.subtitle_lines)):
+            ink.text(line, x, y + (25 + 20 * k) * u, small, theme.muted)
     if whole.view.layers.provenance:
         x, y = layout.margin, layout.provenance[1]
         small = fonts.NOTE * u
@@ -125,8 +126,11 @@ def _bar(frame: Frame, ink: Ink, at: Rect, count: int) -> float:
 
 def _each(found: Sequence[Frame], tell: Callable[[Frame], str | None]) -> tuple[str, ...]:
     """What is to be told of each panel, after its letter; nothing of those without."""
-    told = [(comparing.LETTERS[k], tell(frame)) for k, frame in enumerate(found)]
-    return tuple(f"{letter}: {text}" for letter, text in told if text)
+    told: dict[str, list[str]] = {}
+    for k, frame in enumerate(found):
+        if text := tell(frame):
+            told.setdefault(text, []).append(comparing.LETTERS[k])
+    return tuple(f"{comparing.letters(letters)}: {text}" for text, letters in told.items())
 
 
 def _said(fact: Fact | None) -> str | None:
