@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +57,7 @@ from protocol.windows import (
 from renderer import controls, door, picking
 from renderer.door import Door
 from renderer.headless import write_png
+from renderer.keeping import kept
 from renderer.link import Followed, Link
 from renderer.packing import encode
 from renderer.reel import Reel
@@ -518,24 +517,3 @@ def packed(pixels: NDArray[np.uint8], format: FrameFormat) -> NDArray[np.uint8]:
     if format == "raw":
         return np.ascontiguousarray(pixels)
     return np.frombuffer(encode(pixels, format), np.uint8)
-
-
-def kept(folder: Path, name: str, suffix: str, data: bytes) -> Path:
-    """Write a picture into the folder, whole or not at all, under this name, or with -2, -3 ... where it is taken."""
-    stem = name[: -len(suffix)] if name.lower().endswith(suffix) else name
-    temporary = folder / f".{new_id()}{suffix}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        for number in range(1, 10_000):
-            file = folder / f"{stem}{'' if number == 1 else f'-{number}'}{suffix}"
-            with suppress(FileExistsError):
-                os.link(temporary, file)  # fails where the name is taken, whoever was quicker
-                return file
-    except OSError as e:
-        raise InputError(
-            f"{folder}: cannot save a picture there ({e.strerror}): start the window with --pictures", code="no_space"
-        ) from e
-    finally:
-        temporary.unlink(missing_ok=True)
-    raise InputError(f"{folder}: ten thousand pictures are called {stem}: choose another name", code="exists")

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from protocol.errors import InputError
 from protocol.files import sync_folder
 from protocol.view import Camera
+from renderer import keeping
 from renderer.camera import middle
 
 QUALITY = 18  # x264's constant rate factor: visually lossless on lines and text
@@ -70,8 +71,9 @@ class Recorder:
 
     `frame(pixels, time)` shows a picture from its time on; of several within one frame of the video the last counts.
     With `wait` every picture is encoded; without, one that the encoder has no room for is passed over and the next one
-    fills its time. `texts` go into the file as metadata. Raises InputError at once where nothing can be written there
-    or no encoder is found, and from `close` where the encoder failed.
+    fills its time. Pictures must not be changed afterwards. `texts` go into the file as metadata. With `fresh` a file
+    of that name is left alone, and the video's name gets -2, -3 ... (`path`, after `close`). Raises InputError at once
+    where nothing can be written there or no encoder is found, and from `close` where the encoder failed.
     """
 
     def __init__(
@@ -81,11 +83,12 @@ class Recorder:
         fps: int = 30,
         *,
         wait: bool = False,
+        fresh: bool = False,
         texts: dict[str, str] | None = None,
     ) -> None:
-        self.path, self.size, self.fps, self.wait = Path(path), even(size), fps, wait
+        self.path, self.size, self.fps, self.wait, self.fresh = Path(path), even(size), fps, wait, fresh
         self.frames = 0  # written, of the video
-        self._held: bytes | None = None
+        self._held: Pixels | None = None
         self._began: float | None = None
         self._latest = 0.0
         self._tmp = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
@@ -97,14 +100,19 @@ class Recorder:
                 f"{self.path}: cannot write there ({e.strerror}): choose another folder", code="unavailable"
             ) from e
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the encoder
-        self._child = subprocess.Popen(
-            _command(program, self.size, fps, wait, self._tmp, texts or {}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-            start_new_session=True,  # Ctrl-C ends the recording, not the encoder under it
-        )
-        self._queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(AHEAD)
+        try:
+            self._child = subprocess.Popen(
+                _command(program, self.size, fps, wait, self._tmp, texts or {}),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C ends the recording, not the encoder under it
+            )
+        except OSError as e:
+            self._said.close()
+            self._tmp.unlink(missing_ok=True)
+            raise InputError(f"video: cannot run {program} ({e.strerror})", code="unavailable") from e
+        self._queue: queue.Queue[tuple[Pixels, int] | None] = queue.Queue(AHEAD)
         self._writer = threading.Thread(target=self._write, name="video", daemon=True)
         self._writer.start()
 
@@ -113,15 +121,30 @@ class Recorder:
         """How long the video is, so far."""
         return self.frames / self.fps
 
+    @property
+    def room(self) -> bool:
+        """Whether `frame` returns at once, with `wait` too."""
+        return not self._queue.full()
+
+    @property
+    def broken(self) -> bool:
+        """Whether the encoder ended before its time; `close` says why."""
+        return self._child.poll() is not None
+
     def frame(self, pixels: Pixels, time: float) -> None:
         """Show a picture (h, w, 3), top row first, from `time` in seconds on, by any clock that does not go back.
 
-        One of another size is laid into the middle, cut where it is larger.
+        One of another size is laid into the middle, smaller where it is larger.
         """
         if self._began is None:
             self._began = time
         self._fill(time, self.wait)
-        self._held, self._latest = fitted(pixels, self.size).tobytes(), time
+        self._held, self._latest = pixels, time
+
+    def hold(self, time: float) -> None:
+        """The last picture is still shown at `time`: encode it until then, so that less is left for the end."""
+        self._fill(time, self.wait)
+        self._latest = max(self._latest, time)
 
     def close(self, time: float | None = None) -> Path:
         """Finish the video, the last picture shown until `time` (at least one frame), and put it in its place. Raises
@@ -137,7 +160,10 @@ class Recorder:
             self._send(1, patient=True)
         try:
             self._end()
-            os.replace(self._tmp, self.path)
+            if self.fresh:
+                self.path = keeping.settle(self._tmp, self.path)
+            else:
+                os.replace(self._tmp, self.path)
             sync_folder(self.path.parent)
         except OSError as e:
             raise InputError(f"{self.path}: cannot write it ({e.strerror})", code="unavailable") from e
@@ -188,8 +214,9 @@ class Recorder:
         assert pipe is not None
         with suppress(OSError):  # the encoder is gone: `close` tells
             while (item := self._queue.get()) is not None:
+                data = fitted(item[0], self.size).data
                 for _ in range(item[1]):
-                    pipe.write(item[0])
+                    pipe.write(data)
         while item is not None:  # nobody may wait for room
             item = self._queue.get()
         with suppress(OSError):
@@ -231,17 +258,22 @@ def _command(
 
 
 def fitted(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """A picture (h, w, 3) as one of `size` (width, height): laid into the middle, its edges repeated around it, or cut
-    where it is larger."""
+    """A picture (h, w, 3) as one of `size` (width, height): made smaller, its shape kept, where it does not fit, and
+    laid into the middle, its edges repeated around it."""
     h, w = pixels.shape[:2]
     width, height = size
+    shrink = min(1.0, width / w, height / h)
+    if shrink < 1.0:
+        from PIL import Image  # only a window that grew while it was recorded needs it
+
+        w, h = max(1, round(w * shrink)), max(1, round(h * shrink))
+        small = Image.fromarray(np.ascontiguousarray(pixels)).resize((w, h), Image.Resampling.BOX)
+        pixels = np.asarray(small, np.uint8)
     if (w, h) == (width, height):
         return np.ascontiguousarray(pixels)
-    y, x = max(h - height, 0) // 2, max(w - width, 0) // 2
-    part = pixels[y : y + height, x : x + width]
-    up, left = (height - part.shape[0]) // 2, (width - part.shape[1]) // 2
-    down, right = height - part.shape[0] - up, width - part.shape[1] - left
-    return np.ascontiguousarray(np.pad(part, ((up, down), (left, right), (0, 0)), mode="edge"))
+    up, left = (height - h) // 2, (width - w) // 2
+    around = ((up, height - h - up), (left, width - w - left), (0, 0))
+    return np.ascontiguousarray(np.pad(pixels, around, mode="edge"))
 
 
 def turntable(lens: Camera, top: float, frames: int, turns: float = 1.0) -> Iterator[Camera]:

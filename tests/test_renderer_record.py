@@ -97,12 +97,34 @@ def test_odd_sides_are_made_even_and_another_size_is_laid_into_the_middle(tmp_pa
     assert near(levels(file), [80, 200])
 
 
-@pytest.mark.parametrize(("shape", "size"), [((3, 5), (8, 4)), ((9, 9), (4, 4)), ((4, 9), (4, 8)), ((2, 2), (2, 2))])
-def test_a_fitted_picture_keeps_its_middle(shape, size):
-    image = np.random.default_rng(1).integers(0, 255, (*shape, 3), np.uint8)
-    out = record.fitted(image, size)
-    assert out.shape == (size[1], size[0], 3)
-    assert set(map(tuple, out.reshape(-1, 3))) <= set(map(tuple, image.reshape(-1, 3)))
+def test_a_smaller_picture_is_laid_into_the_middle_and_a_larger_one_is_seen_whole():
+    image = np.random.default_rng(1).integers(0, 255, (3, 5, 3), np.uint8)
+    small = record.fitted(image, (8, 6))
+    assert np.array_equal(small[1:4, 1:6], image)
+    assert np.array_equal(small[:, 0], small[:, 1])  # the edge goes on
+    for shape, size, box in (
+        ((200, 100), (40, 40), (20, 40)),
+        ((90, 300), (60, 61), (60, 18)),
+        ((1, 999), (8, 8), (8, 1)),
+    ):
+        wide = np.full((*shape, 3), 90, np.uint8)
+        wide[0], wide[-1], wide[:, 0], wide[:, -1] = 200, 200, 10, 10
+        out = record.fitted(wide, size)
+        assert out.shape == (size[1], size[0], 3)
+        inner = out[(size[1] - box[1]) // 2 :, (size[0] - box[0]) // 2 :][: box[1], : box[0]]
+        assert np.all(inner[:, 0] < inner[:, box[0] // 2])  # both ends of it are there
+        assert np.all(inner[:, -1] < inner[:, box[0] // 2])
+
+
+def test_a_fresh_video_never_overwrites(tmp_path):
+    (tmp_path / "x.mp4").write_bytes(b"old")
+    with Recorder(tmp_path / "x.mp4", (64, 48), fresh=True) as video:
+        video.frame(grey(9), 0)
+        video.hold(1.0)
+        assert video.close() == tmp_path / "x-2.mp4"
+    assert (tmp_path / "x.mp4").read_bytes() == b"old"
+    assert len(decoded(tmp_path / "x-2.mp4", (64, 48))) == 31  # held for a second, and then one frame
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x-2.mp4", "x.mp4"]
 
 
 def test_any_player_is_told_what_it_is(tmp_path):
@@ -158,6 +180,13 @@ def test_a_missing_encoder_is_one_sentence(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", types.SimpleNamespace(get_ffmpeg_exe=none))
     with pytest.raises(InputError, match="no ffmpeg program"):
+        Recorder(tmp_path / "x.mp4", (64, 48))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_that_cannot_be_run_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
+    with pytest.raises(InputError, match="cannot run"):
         Recorder(tmp_path / "x.mp4", (64, 48))
     assert not list(tmp_path.iterdir())
 
