@@ -23,7 +23,7 @@ from typing import Literal
 
 from protocol.view import View
 from renderer.camera import Rect
-from renderer.layout import Layout, is_flat
+from renderer.layout import Layout, compute, is_flat
 
 Where = Literal["beside", "below", "corner"]
 SIDE, NARROW = 310.0, 110.0  # units: bar and legend beside the panels, a bar alone
@@ -68,7 +68,7 @@ def plan(
     rows, and where bar and legend stand. `said`: how wide the line under the title and the foot are, in units, which
     decides whether they need two lines."""
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    unit = scale * min(max(min(width / 1280, height / 800), 0.7), 2.5)
+    unit = compute(view, width, height, scale, (1.0, 1.0)).unit  # letters of one size, whatever a picture shows
     w, h = size[0] / unit, size[1] / unit
     layers, flat = view.layers, is_flat(view)
     margin = min(32.0, 0.05 * w)
