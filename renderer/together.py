@@ -106,7 +106,7 @@ def key(whole: Frame, ink: Ink, found: Sequence[Frame], where: Where) -> None:
         entries.append(Entry(legend.blank, Fact(heading, ("each panel has its own scale",))))
     if layers.legend:
         entries += _entries(whole, found)
-        column = WIDE if where == "below" else legend.COLUMN
+        column = WIDE if where == "below" and panel.x1 - left > 2 * WIDE * u else legend.COLUMN
         legend.put(whole, ink, entries, left, top + 10 * u, panel.x1, panel.y1, column)
 
 
