@@ -31,6 +31,7 @@ from textual.screen import Screen
 
 from protocol.errors import InputError
 from tui import backpressure, keymap, profiles, words
+from tui.children import ChildError
 from tui.commands import Command, actions
 from tui.deeds import Deeds
 from tui.enabling import why_not
@@ -267,6 +268,8 @@ class ThalwegApp(App[int]):
             await doing
         except InputError as e:
             self.tell(e.msg, "error")
+        except ChildError as e:  # a window or a renderer broke
+            self.tell(str(e), "error")
 
     def tell(self, text: str, severity: str = "information") -> None:
         """A line at the corner of the screen, and in the log. Never parsed."""

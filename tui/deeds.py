@@ -5,7 +5,15 @@ A deed that only changes what is shown is a plain method; one that asks the daem
 
 from __future__ import annotations
 
+import asyncio
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocol.errors import InputError
@@ -294,13 +302,50 @@ class Deeds:
 
     # ------------------------------------------------------------ windows and pictures
 
-    def do_open_window(self) -> None:
-        """Open a window for the chosen surface."""
-        self.app.tell("windows are not here yet", "warning")
+    async def do_open_window(self) -> None:
+        """Open a window for the chosen surface, on this machine's display."""
+        from tui import opening
 
-    def do_picture(self) -> None:
-        """Save a picture of the chosen surface."""
-        self.app.tell("pictures: thalweg render " + words.short(self.app.choice.surface), "warning")
+        id, profile, root = self.app.choice.surface, self.app.profile, self.app.hub.root
+        if not opening.has_display():
+            here = socket.gethostname()
+            said = f"thalweg window open {words.short(id)} --ssh {here}"
+            self.app.tell(f"there is no display here; on the machine in front of you type: {said}", "warning")
+            return
+        self.app.tell("a window opens …")
+        if root is not None:
+            line = opening.command(surfaces=[id], workspace=root)
+            await asyncio.to_thread(opening.begin, line)
+            return
+        typed = [sys.executable, "-m", "tui.cli", "window", "open", "--surface", id, *shlex.split(profile.flags())]
+        child = await asyncio.create_subprocess_exec(
+            *typed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )  # it holds the way to the daemon over there until the window is closed
+        said = (await child.stderr.read()).decode(errors="replace") if child.stderr is not None else ""
+        if await child.wait():
+            raise InputError((said.strip().splitlines() or ["the window did not open"])[-1].removeprefix("thalweg: "))
+
+    async def do_picture(self) -> None:
+        """Draw the chosen surface into a PNG in the folder that this was started from."""
+        from protocol.messages import Render
+        from tui.verbs.render import draw, renderer
+
+        id = self.app.choice.surface
+        name = re.sub(r"[^\w.-]+", "-", self.app.store.surfaces[id].name) or words.short(id)
+        out = free(Path.cwd() / f"{name}-contours-3d.png")
+        with tempfile.TemporaryDirectory(prefix="thalweg-") as folder:
+            client = self.app.hub.client
+            if client is None:
+                raise InputError("the daemon is not connected: there is no picture")
+            file = await client.fetch(Path(folder) / "surface.npz", surface=id)
+
+            def drawn() -> None:
+                with renderer() as child:
+                    draw(child, Render(file=str(file), out=str(out)))
+
+            self.app.tell("drawing …")
+            await asyncio.to_thread(drawn)
+        self.app.tell(f"picture: {out}")
 
     # ------------------------------------------------------------ the connection
 
@@ -355,3 +400,11 @@ class Deeds:
     def do_quit(self) -> None:
         """Leave; jobs go on."""
         self.app.exit(0)
+
+
+def free(file: Path) -> Path:
+    """The file's name, or the first of `name-2.png`, `name-3.png`, ... that is not there yet."""
+    candidate, k = file, 2
+    while candidate.exists():
+        candidate, k = file.with_stem(f"{file.stem}-{k}"), k + 1
+    return candidate
