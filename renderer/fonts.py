@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 FOLDER = Path(__file__).with_name("fonts")
 FINE = 4  # text is drawn so many times larger and averaged: hinting at small sizes would spread the letters
-# Sizes, in units of a 1280 x 800 picture: headings and names, the line under the title, numbers, details, the foot.
+# Sizes, in units (layout.py): headings and names, the line under the title, numbers, details, the foot.
 BODY, SUBTITLE, TICK, SMALL, NOTE = 15.0, 15.0, 14.0, 14.0, 14.0
 FILES = {False: "Inter-Regular.otf", True: "Inter-SemiBold.otf"}
 

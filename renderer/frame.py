@@ -69,7 +69,7 @@ class Frame:
 
     @property
     def unit(self) -> float:
-        """Device pixels a unit of length (a pixel of a 1280 x 800 picture at scale 1)."""
+        """Device pixels a unit of length (layout.py)."""
         return self.layout.unit
 
     @property

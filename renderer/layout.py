@@ -20,7 +20,11 @@ from dataclasses import dataclass
 from protocol.view import View
 from renderer.camera import Rect
 
-MARGIN = 32.0  # units, as all lengths here: pixels of a 1280 x 800 picture at scale 1
+# A picture is so many units wide and high, whichever is less. The smallest letters are 14 units: printed 17 cm wide, a
+# picture of 1280 x 800 has them at 6.5 points.
+WIDE, HIGH = 1036.0, 648.0
+LEAST, MOST = 0.7, 3.0  # pixels a unit at scale 1, in small and large pictures
+MARGIN = 32.0  # units, as all lengths here
 BAR = 92.0  # the colour bar with its numbers
 COLUMN = 268.0  # one column of the legend
 GAP = 40.0
@@ -59,10 +63,15 @@ def is_flat(view: View) -> bool:
     )
 
 
+def pixels_a_unit(width: float, height: float, scale: float) -> float:
+    """Device pixels a unit of length, in a picture of width x height at `scale`."""
+    return scale * min(max(min(width / WIDE, height / HIGH), LEAST), MOST)
+
+
 def compute(view: View, width: float, height: float, scale: float, sides: tuple[float, float]) -> Layout:
     """The layout of a picture of width x height at `scale`; `sides` are half the world sides of the grid."""
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    unit = scale * min(max(min(width / 1280, height / 800), 0.7), 2.5)
+    unit = pixels_a_unit(width, height, scale)
     w, h = size[0] / unit, size[1] / unit  # in units
     layers = view.layers
     margin = min(MARGIN, 0.05 * w)

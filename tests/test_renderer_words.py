@@ -87,7 +87,7 @@ def test_the_picture_names_model_data_plane_and_variance():
     plane = PlaneMeta(kind="pca", explained_variance_ratio=(0.6, 0.2), random_walk_ratio=(0.5, 0.25), checkpoints=11)
     meta = SurfaceMeta(model="ResNet-50", data="CIFAR-10", split="train", samples=50000, plane=plane)
     ink, _ = said(replace(scenes.resnet(), meta=meta), "contours-2d")
-    everything = "\n".join(t.text for t in ink.texts)
+    everything = " ".join(t.text for t in ink.texts)
     for part in (
         "ResNet-50 on CIFAR-10, PCA plane of the descent",
         "cross-entropy loss over 50 000 train samples",
@@ -182,3 +182,17 @@ def test_a_surface_that_does_not_name_its_loss_leaves_no_gap_for_it():
     assert words.bar(scene)[0] == "Loss"
     assert words.subtitle(scene) == "loss"
     assert words.provenance(scene) == "26 × 26 points · imported from 3QGEWB"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_smallest_letters_of_a_default_picture_read_in_print(preset):
+    ink, _ = said(scenes.resnet(), preset)
+    points = 17 / 2.54 * 72 / 1280  # a pixel, in a picture of 1280 x 800 that is printed 17 cm wide
+    assert min(text.size for text in ink.texts) * points >= 6.5
+
+
+def test_a_long_line_under_the_title_breaks_between_its_parts():
+    text = "loss over 50 000 samples · the plane explains 80.0 % of the variance (a random walk: 75.0 %)"
+    assert title.broken(text, 15.0, 2000.0, 2) == [text]
+    assert title.broken(text, 15.0, 480.0, 2) == text.split(" · ")
+    assert len(title.broken(text, 15.0, 300.0, 2)) == 2  # nowhere between the parts: at a space

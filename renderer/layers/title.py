@@ -29,7 +29,7 @@ class Title:
                 size *= 0.95
             text = fonts.shortened(text, size, widest, True)
             small = fonts.SUBTITLE * u
-            lines = fonts.wrapped(words.subtitle(frame.scene), small, widest, lines=layout.subtitle_lines)
+            lines = broken(words.subtitle(frame.scene), small, widest, layout.subtitle_lines)
             need = max(fonts.width(text, size, True), *(fonts.width(line, small) for line in lines))
             x = min(x, max(layout.margin, layout.right - need))
             ink.text(text, x, y, size, theme.text, bold=True)
@@ -41,3 +41,13 @@ class Title:
             text = fonts.shortened(words.provenance(frame.scene), small, widest)
             x = min(x, max(layout.margin, layout.right - fonts.width(text, small)))
             ink.text(text, x, y, small, theme.muted)
+
+
+def broken(text: str, size: float, room: float, lines: int) -> list[str]:
+    """The text in at most `lines` lines, broken between its parts where that is enough, else at any space."""
+    parts = text.split(" · ")
+    for k in range(len(parts), 0, -1):
+        found = [" · ".join(p) for p in (parts[:k], parts[k:]) if p]
+        if len(found) <= lines and all(fonts.width(line, size) <= room for line in found):
+            return found
+    return fonts.wrapped(text, size, room, lines=lines)
