@@ -12,7 +12,9 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,6 +44,7 @@ SETTLED_S = 0.15  # without a change: the picture is refined to full quality
 SLICE_S = 0.015  # of refinement, between two looks at what came
 IDLE_S = 0.5  # between looks at the clock when nothing happens
 BUDGET_S = 0.010  # of messages between two frames
+MOST_BROKEN = 20  # pictures that cannot be drawn, before it gives up
 SAID_S = 1.6  # how long a word about a key stays
 DONE, BROKEN, WRONG = 0, 1, 2
 VERSION = "0.1.0"
@@ -78,6 +81,7 @@ class Window:
         self._hand = controls.State()
         self._grasped = 0  # the panel in which a drag began
         self._said, self._said_until = "", 0.0
+        self._broken = 0  # pictures that could not be drawn
         self._trace = None if trace is None else open(trace, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - close
         screen.on_draw = self._draw_now
 
@@ -122,7 +126,20 @@ class Window:
             self._take()
             self._act()
             self._tick()
-            self._draw()
+            self._safely(self._draw)
+
+    def _safely(self, do: Callable[[], None]) -> None:
+        """Draw. What nobody foresaw costs this picture, not the window: it is told, and tried again with a change."""
+        try:
+            do()
+        except Exception as e:
+            if self._broken >= MOST_BROKEN:
+                raise
+            self._broken += 1
+            traceback.print_exc()
+            self._drawn, self._still, self._laid = self._wanted(), True, None
+            self._next_frame = time.monotonic() + 1.0
+            self._say(f"This picture could not be drawn: {type(e).__name__}: {e}")
 
     def _heard(self, heard: Heard) -> None:
         """In the link's thread."""
@@ -461,8 +478,14 @@ def main() -> None:
 
     try:
         window.run(ready)
-    finally:
-        window.end()
+    except Exception as e:
+        fd, log = tempfile.mkstemp(prefix="thalweg-window-", suffix=".log")
+        with os.fdopen(fd, "w", encoding="utf-8") as out:
+            traceback.print_exc(file=out)
+        print(f"thalweg: the window broke ({type(e).__name__}: {e}); details are in {log}", file=sys.stderr)
+        window.screen.close()
+        os._exit(BROKEN)  # whatever the threads are at
+    window.end()
 
 
 if __name__ == "__main__":

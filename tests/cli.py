@@ -25,7 +25,8 @@ class Place:
 
     def __init__(self, base: Path) -> None:
         self.base, self.workspace = base, base / "w"
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("THALWEG_")}
+        displays = ("DISPLAY", "WAYLAND_DISPLAY")  # the demo would open a window on it
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("THALWEG_") and k not in displays}
         self.env |= {"THALWEG_WORKSPACE": str(self.workspace), "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "80"}
         self._open: list[subprocess.Popen[str]] = []
 

@@ -24,8 +24,6 @@ needs_ssh = pytest.mark.skipif(
 def here() -> Iterator[Place]:
     scenes.renderer()  # skips where there is no OpenGL
     with place() as p:
-        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-            p.env.pop(name, None)
         yield p
         for window in windows(p):
             p.run("window", "close", "--window", window["window"], code=None)
@@ -135,8 +133,6 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def near(server: Server, folder: Path) -> Place:
     """The laptop."""
     p = Place(folder)
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        p.env.pop(name, None)
     p.env |= {"THALWEG_SSH": server.ssh, "TMPDIR": str(folder)}
     return p
 

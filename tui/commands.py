@@ -43,7 +43,8 @@ COMMANDS = (
         """
 Trains ResNet-20 on scikit-learn's digits for 10 epochs, cuts the PCA plane of the training and a random plane through
 the result, measures 25 x 25 points on each over the whole training split, projects the descent path and draws six
-pictures. --quick does the same with less of everything, in under 30 s. What was done before is not done again.
+pictures. --quick does the same with less of everything, in under 30 s. What was done before is not done again. Where
+there is a display, a window shows the surfaces while they fill.
 
 Examples:
   thalweg demo --quick

@@ -13,13 +13,17 @@ from cyclopts import Parameter
 
 from protocol.client import Client
 from protocol.errors import InputError
+from protocol.exchange import new_id
 from protocol.files import Surface, write_path_csv
-from protocol.messages import Execution, PlaneSpec, Render, SurfaceSpec, TrainSpec
+from protocol.messages import Event, Execution, PlaneSpec, Render, SurfaceBegin, SurfaceRow, SurfaceSpec, TrainSpec
 from protocol.requests import Submitted
-from tui import errand, flags, loop, outcome, progress, reach, session
-from tui.children import JsonChild, need
+from protocol.steering import WindowClient
+from protocol.windows import Show
+from tui import errand, flags, loop, opening, outcome, progress, reach, session
+from tui.children import ChildError, JsonChild, need
 from tui.interrupt import Interrupt
 from tui.link import Link
+from tui.opening import Opened
 from tui.session import Common
 from tui.submission import JobFlags, alone, submitted
 from tui.tables import tell
@@ -45,6 +49,10 @@ def demo(
     quick: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Less of everything, in under 30 s.")
     ] = False,
+    window: Annotated[
+        bool,
+        Parameter(show_default=False, help="Show the surfaces in a window while they fill, where there is a display."),
+    ] = True,
     execution: ExecutionFlags | None = None,
     job: JobFlags | None = None,
     common: Common | None = None,
@@ -63,7 +71,10 @@ def demo(
         tell([cut])
     here = alone(job, common)
     with folders(folder):
-        shown = tour_here(tour, folder, run_on, common) if here else tour_there(tour, folder, run_on, job, common)
+        if here:
+            shown: Shown | None = tour_here(tour, folder, run_on, common)
+        else:
+            shown = tour_there(tour, folder, run_on, job, common, window)
     if shown is None:
         return
     run, last, surfaces = shown
@@ -88,9 +99,45 @@ Shown = tuple[str, dict[str, float], dict[str, Surface]]
 """The run, its last metrics, the surface of each kind of plane."""
 
 
-def tour_there(tour: Tour, folder: Path, run_on: Execution, job: JobFlags | None, common: Common) -> Shown | None:
+class Seen:
+    """The window that fills while surfaces are measured. What goes wrong with it is told and stops nothing."""
+
+    def __init__(self, root: Path | None, show: progress.Display) -> None:
+        """`root`: the workspace; None: no window."""
+        self._root, self._show = root, show
+        self._opened: Opened | None = None
+        self._shown: tuple[str, ...] = ()
+
+    def only(self, *surfaces: str) -> None:
+        """Show these."""
+        if self._root is None or surfaces == self._shown:
+            return
+        self._shown = surfaces
+        try:
+            if self._opened is None:
+                self._opened = opening.begin(opening.command(surfaces=surfaces, workspace=self._root))
+                self._show.say(f"window {self._opened.window[-SHORT:]} is open; --no-window leaves it out")
+            else:
+                with WindowClient.open(self._opened.endpoint) as client:
+                    client.request(Show(id=new_id(), surfaces=surfaces))
+        except (InputError, ChildError) as e:
+            self._root = None
+            if self._opened is None:  # one that was opened may have been closed
+                self._show.say(f"no window: {e}")
+
+    def watched(self, event: Event, arrays: progress.Arrays) -> None:
+        """Show what a surface's events tell of."""
+        if isinstance(event, SurfaceBegin | SurfaceRow):
+            self.only(event.surface)
+        self._show.event(event, arrays)
+
+
+def tour_there(
+    tour: Tour, folder: Path, run_on: Execution, job: JobFlags | None, common: Common, window: bool = False
+) -> Shown | None:
     """The tour as one submission to the daemon; None where it was left alone."""
     surfaces: dict[str, Surface] = {}
+    ids: list[str] = []
     with reach.daemon(common) as there:
         infos = errand.submit(there, submission(there.client, tour, run_on, job), job, common.json)
         if infos is None:
@@ -98,11 +145,14 @@ def tour_there(tour: Tour, folder: Path, run_on: Execution, job: JobFlags | None
                 print(f"pictures: {there.hint('demo' + (' --quick' if tour is QUICK else ''))} when they are done")
             return None
         with errand.errand(there, infos, common.json) as doing:
+            seen = Seen(there.root if window and opening.has_display() else None, doing.show)
             trained = doing.until_end(infos[0]).result
             run = (trained.run if trained else None) or ""
             for kind, plane, surface in zip(DIRECTIONS, infos[1::2], infos[2::2]):
                 doing.until_end(plane)
-                result = doing.until_end(surface, f"{kind} surface").result
+                result = doing.until_end(surface, f"{kind} surface", seen.watched).result
+                ids += [result.surface] if result and result.surface else []
+                seen.only(*ids)
                 file = there.client.fetch(folder / f"{kind}.npz", surface=result.surface if result else "")
                 surfaces[kind] = Surface.load(file)
                 write_path_csv(folder / f"{kind}-path.csv", surfaces[kind].path, surfaces[kind].meta.plane)
