@@ -110,7 +110,7 @@ class Field:
             case "integer" | "number":
                 return text if text in self.words else self._number(text)
             case "numbers":
-                return self._numbers(text)
+                return text if text in self.words else self._numbers(text)
             case "pairs":
                 return self._pairs(text)
         if self.longest is not None and len(text) > self.longest:
@@ -129,7 +129,7 @@ class Field:
             return ""
         if self.kind == "pairs":
             return " ".join(f"{k}={plain(v)}" for k, v in dict(value).items())
-        if self.kind == "numbers":
+        if self.kind == "numbers" and not isinstance(value, str):
             return ", ".join(number(v) for v in value)
         return number(value) if isinstance(value, float) else str(value)
 
@@ -184,7 +184,7 @@ class Field:
                 noun = "a whole number" if self.kind == "integer" else "a number"
                 return " or ".join([noun + self._bounds(), *self.words])
             case "numbers":
-                return "numbers between commas"
+                return " or ".join(["numbers between commas", *self.words])
             case "pairs":
                 return "NAME=VALUE between spaces"
         return "a file's name" if self.pattern and "/" in self.pattern else "text"
@@ -319,14 +319,17 @@ def _field(
         return made.but(kind="choice", choices=tuple(Choice(n) for n in names))
     if main.get("type") == "boolean":
         return made.but(kind="switch", default=bool(made.default))
-    if main.get("type") == "array" and resolved(main.get("items", {})).get("type") == "number":
-        items = resolved(main["items"])
+    array = next((o for o in options if o.get("type") == "array"), {})
+    inner = next((o for o in (array.get("items"), *array.get("prefixItems", ())) if isinstance(o, Mapping)), {})
+    inner = resolved(inner)
+    if inner.get("type") == "number":
         return made.but(
             kind="numbers",
-            most=main.get("maxItems"),
-            lo=items.get("minimum"),
-            hi=items.get("maximum"),
-            default=tuple(made.default or ()),
+            words=tuple(names),
+            most=array.get("maxItems"),
+            lo=inner.get("minimum"),
+            hi=inner.get("maximum"),
+            default=made.default if isinstance(made.default, str) else tuple(made.default or ()),
         )
     if main.get("type") == "array" and "string" not in kinds:
         return made.but(kind="many", default=tuple(made.default or ()))

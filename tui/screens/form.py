@@ -104,7 +104,7 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
     def on_mount(self) -> None:
         self._open()
 
-    @work(exclusive=True, group="open", exit_on_error=False)
+    @work(exclusive=True, group="open")
     async def _open(self) -> None:
         """Take the catalogue and what is known, where no form was given; then show the fields."""
         waiting = self.query_one("#waiting", Static)
@@ -220,7 +220,7 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
 
     # ------------------------------------------------------------ asking
 
-    @work(exclusive=True, group="estimate", exit_on_error=False)
+    @work(exclusive=True, group="estimate")
     async def _estimate(self) -> None:
         request = self.form.estimate()
         if request is None or self.client is None:
@@ -276,7 +276,7 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
         if path in self.rows:
             self.rows[path].control.focus()
 
-    @work(exclusive=True, group="submit", exit_on_error=False)
+    @work(exclusive=True, group="submit")
     async def _submit(self) -> None:
         assert self.client is not None
         try:

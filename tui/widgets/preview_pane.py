@@ -267,7 +267,7 @@ class PreviewPane(Panel):
         room = self.query_one("#heat" if self.query_one("#heat").display else "#live").size
         return room.width, 2 * room.height
 
-    @work(exclusive=True, group="preview", exit_on_error=False)
+    @work(exclusive=True, group="preview")
     async def _begin(self) -> None:
         preview = self.preview
         try:
