@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.segment import Segment
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Grid, Vertical
 from textual.reactive import reactive
-from textual_hires_canvas import HiResMode
+from textual.strip import Strip
+from textual_hires_canvas import Canvas, HiResMode
 from textual_plot import PlotWidget
+from textual_plot.plot_widget import Legend
 
 from tui import series
 from tui.widgets.lines import Line, Lines
@@ -29,12 +32,31 @@ class Curve:
     dim: bool = False
 
 
+class Sheet(Canvas):
+    """A canvas that gives every segment a style: with NO_COLOR Textual's filter fails on one without."""
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen."""
+        drawn = super().render_line(y)
+        if all(s.style is not None for s in drawn):
+            return drawn
+        base = self.rich_style
+        return Strip([Segment(s.text, s.style or base) for s in drawn], drawn.cell_length)
+
+
 class Plot(PlotWidget):
     """With margins as narrow as the numbers allow."""
 
     margin_top = reactive(0)
     margin_left = reactive(7)
     margin_bottom = reactive(2)
+
+    def compose(self) -> ComposeResult:
+        """As the library has it, with our canvas."""
+        with Grid():
+            for part in ("margin-top", "margin-left", "plot", "margin-bottom"):
+                yield Sheet(1, 1, id=part)
+        yield Legend(id="legend")
 
 
 class Curves(Vertical):

@@ -5,6 +5,7 @@ A line is a sequence of (text, style name); style names are those of `palette`. 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,17 @@ def strip(app: App[Any], line: Line, width: int, base: Style) -> Strip:
     if left > 0:
         segments.append(Segment(" " * left, base))
     return Strip(segments, width)
+
+
+def facts(name: str, text: str, width: int, look: str = "", *, column: int = 14) -> list[Line]:
+    """A fact under its name: as many lines as the width asks for."""
+    parts = textwrap.wrap(text, max(10, width - column)) or [""]
+    return [[((name if k == 0 else "").ljust(column), "dim"), (part, look)] for k, part in enumerate(parts)]
+
+
+def sentence(text: str, width: int, look: str = "dim") -> list[Line]:
+    """A sentence, wrapped at its words."""
+    return [[(part, look)] for part in textwrap.wrap(text, max(10, width)) or [""]]
 
 
 def plain(line: Line) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui import words
-from tui.widgets.lines import Line, Lines
+from tui.widgets.lines import Line, Lines, sentence
 from tui.widgets.panel import Panel
 
 COLOURS = {"warning": "yellow", "error": "red"}
@@ -23,7 +23,8 @@ class LogPanel(Panel, Lines):
         job = self.store.jobs.get(self.choice.job)
         log = self.store.logs.get(self.choice.job)
         if job is None:
-            self.set_lines([[("Choose a job, or a run or surface that a job made: its log is here.", "dim")]])
+            text = "Choose a job, or a run or surface that a job made: its log is here."
+            self.set_lines(sentence(text, self.size.width - 1))
             return
         sign = "following, f lets go" if self.following else "not following, f follows"
         lines: list[Line] = [[(f"{job.title} {words.short(job.id)} {job.state}", "bold"), (f"   {sign}", "dim")]]

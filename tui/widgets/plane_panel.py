@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui import words
-from tui.widgets.lines import Line, Lines
+from tui.widgets.lines import Line, Lines, facts, sentence
 from tui.widgets.panel import Panel
 
 OFF_PLANE = 0.9  # the median over which a picture draws the path pale and unjoined
@@ -23,7 +23,10 @@ class PlanePanel(Panel, Lines):
             self.set_lines(
                 [
                     [("No plane through this run yet.", "")],
-                    [("p cuts one: two directions through the trained weights, on which the loss is measured.", "dim")],
+                    *sentence(
+                        "p cuts one: two directions through the trained weights, on which the loss is measured.",
+                        self.size.width - 1,
+                    ),
                 ]
             )
             return
@@ -57,7 +60,7 @@ class PlanePanel(Panel, Lines):
         options = meta.get("options")
         if isinstance(options, dict) and options:
             said = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in options.items() if v not in (None, {}, ""))
-            lines.append([("options       ", "dim"), (words.plain(said), "")])
+            lines += facts("options", words.plain(said), self.size.width - 1)
         if meta.get("seed") is not None:
             lines.append([("seed          ", "dim"), (str(meta["seed"]), "")])
         return lines
@@ -67,10 +70,10 @@ class PlanePanel(Panel, Lines):
         ratio, walk = meta.get("explained_variance_ratio"), meta.get("random_walk_ratio")
         if not isinstance(ratio, list | tuple):
             return []
-        width = max(8, min(30, self.size.width - 40))
+        width = max(6, min(30, self.size.width - 44))
         lines: list[Line] = []
         for k, axis in enumerate(("delta", "eta")):
-            beside = f"  random walk {words.percent(walk[k])}" if isinstance(walk, list | tuple) else ""
+            beside = f"  walk {words.percent(walk[k])}" if isinstance(walk, list | tuple) else ""
             lines.append(
                 [
                     (f"{'explains' if k == 0 else '':<8} {axis:<5}", "dim"),
@@ -81,14 +84,11 @@ class PlanePanel(Panel, Lines):
             )
         both = sum(float(r) for r in ratio)
         if isinstance(walk, list | tuple):
-            reached = sum(float(w) for w in walk)
-            lines.append(
-                [
-                    ("both          ", "dim"),
-                    (f"{words.percent(both)} of the trajectory's variance", ""),
-                    (f"; a random walk of as many steps reaches {words.percent(reached)}", "dim"),
-                ]
+            reached = words.percent(sum(float(w) for w in walk))
+            said = (
+                f"{words.percent(both)} of the trajectory's variance; a random walk of as many steps reaches {reached}"
             )
+            lines += facts("both", said, self.size.width - 1)
         return lines
 
     def path(self) -> list[Line]:
@@ -107,7 +107,7 @@ class PlanePanel(Panel, Lines):
             [("path of the training", "bold"), (f"  median off this plane {words.percent(median)}", "dim")]
         ]
         if median > OFF_PLANE:
-            lines.append([("! off this plane: its points say little about the way", "yellow")])
+            lines += sentence("! off this plane: its points say little about the way", self.size.width - 1, "yellow")
         wide = self.size.width >= 72
         head = f"{'epoch':>6}{'alpha':>9}{'beta':>9}{'off':>9}{'on plane':>10}"
         lines.append([(head + (f"{'weights':>10}{'true':>10}" if wide else ""), "dim")])
@@ -121,8 +121,8 @@ class PlanePanel(Panel, Lines):
                 row += f"{_loss(columns['loss_weights'][k]):>10}{_loss(columns['loss_true'][k]):>10}"
             lines.append([(row, "")])
         lines.append([])
-        lines.append([("weights − on plane: what the projection hides", "dim")])
-        lines.append([("true − weights: what stale batch statistics do", "dim")])
+        lines += sentence("weights − on plane: what the projection hides", self.size.width - 1)
+        lines += sentence("true − weights: what stale batch statistics do", self.size.width - 1)
         return lines
 
 

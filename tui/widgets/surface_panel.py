@@ -6,7 +6,7 @@ import math
 
 from tui import words
 from tui.state import Job, SurfaceDetail
-from tui.widgets.lines import Line, Lines
+from tui.widgets.lines import Line, Lines, facts, sentence
 from tui.widgets.panel import Panel
 
 
@@ -26,7 +26,10 @@ class SurfacePanel(Panel, Lines):
             self.set_lines(
                 [
                     [("No surface yet.", "")],
-                    [("s measures the loss on a grid over the plane; the picture fills in row by row.", "dim")],
+                    *sentence(
+                        "s measures the loss on a grid over the plane; the picture fills in row by row.",
+                        self.size.width - 1,
+                    ),
                 ]
             )
             return
@@ -123,7 +126,7 @@ class SurfacePanel(Panel, Lines):
 
         def fact(name: str, text: str) -> None:
             if text:
-                lines.append([(f"{name:<14}", "dim"), (words.plain(text), "")])
+                lines.extend(facts(name, words.plain(text), self.size.width - 1))
 
         if h:
             assert detail.alpha is not None

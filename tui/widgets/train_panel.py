@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 
 from tui import words
 from tui.state import Run, RunDetail
-from tui.widgets.lines import Line, Lines
+from tui.widgets.lines import Line, Lines, sentence
 from tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TrainPanel(Panel, Vertical):
             return [[(f"✗ {job.state}: {words.plain(job.error)}", "red")], [("d asks again, edited", "dim")]]
         lines: list[Line] = [
             [("No run is chosen.", "")],
-            [("n trains a network: its curves appear here, epoch by epoch.", "dim")],
+            *sentence("n trains a network: its curves appear here, epoch by epoch.", self.size.width - 3),
         ]
         if not self.store.runs:
             lines.append([("D starts the demo.", "dim")])
@@ -110,7 +110,7 @@ class TrainPanel(Panel, Vertical):
                 parts.append(f"{job.rate:.3g} steps/s")
         elif last.get("seconds"):
             parts.append(f"{words.duration(float(last['seconds']))} an epoch")
-        lines = [head, [(", ".join(parts), "dim")]]
+        lines = [head, *sentence(", ".join(parts), self.size.width - 3)]
         if job is not None and job.error:
             lines.append([(f"✗ {words.plain(job.error)}", "red")])
         return lines
