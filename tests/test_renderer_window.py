@@ -11,27 +11,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import scenes
+import windows
 import zmq
 from fake_daemon import FakeDaemon
-from windows import PATIENCE_S, Window, until
+from windows import PATIENCE_S, Window, until, with_surfaces
 
 from protocol import codec, keys
 from protocol.errors import InputError
 from protocol.exchange import ClientError, new_id
-from protocol.files import Surface, SurfaceMeta
-from protocol.messages import Event, PathDone, SurfaceBegin, SurfaceRow, ThingDeleted
+from protocol.files import Surface
+from protocol.messages import PathDone, SurfaceRow, ThingDeleted
 from protocol.requests import (
     Err,
     Nothing,
     Ping,
-    Snapshot,
-    SnapshotReply,
-    SurfaceGet,
-    ThingReply,
     WindowAnnounce,
     WindowLeave,
 )
@@ -423,52 +419,17 @@ def loss(i: int) -> np.ndarray:
 
 
 def begin(daemon: FakeDaemon, surface: str = ID) -> None:
-    axes = {"alpha": np.linspace(-1, 1, W), "beta": np.linspace(-1, 1, H)}
-    event = SurfaceBegin(surface=surface, meta=SurfaceMeta(id=surface, model="net", data="digits"), passes=1)
-    daemon.publish(f"surface/{surface}/", event, axes)
+    windows.begin(daemon, surface, W, H)
 
 
 def row(daemon: FakeDaemon, i: int, surface: str = ID) -> None:
-    event = SurfaceRow(surface=surface, i=i, pass_=0, n=7)
-    daemon.publish(f"surface/{surface}/", event, {"loss": loss(i), "sem": loss(i), "accuracy": loss(i)})
+    windows.row(daemon, surface, i, loss(i))
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     with FakeDaemon(tmp_path) as fake:
         yield with_surfaces(fake)
-
-
-def with_surfaces(fake: FakeDaemon) -> FakeDaemon:
-    """A fake daemon that knows the surfaces whose events it keeps, and windows."""
-
-    def record(request: SurfaceGet, _: Any) -> ThingReply:
-        if f"surface/{request.surface}/" not in fake.topics:
-            raise InputError(f"surface: there is no {request.surface}", code="not_found")
-        return ThingReply(item={"id": request.surface})
-
-    def snapshot(request: Snapshot, _: Any) -> Any:
-        kept = fake.topics.get(request.topic)
-        if kept is None:
-            raise InputError(f"surface: there is no {request.topic}", code="not_found")
-        names = ("loss", "sem", "accuracy")
-        arrays: dict[str, Any] = {name: np.full((H, W), np.nan, "<f4") for name in names}
-        arrays["n"] = np.zeros((H, W), "<i8")
-        meta: dict[str, Any] = {}
-        for frames in kept:
-            event, columns = codec.decode(frames, Event)
-            if isinstance(event, SurfaceBegin):
-                meta = msgspec.to_builtins(event.meta)
-                arrays |= columns
-            elif isinstance(event, SurfaceRow):
-                arrays["n"][event.i] = event.n
-                for name in names:
-                    arrays[name][event.i] = columns[name]
-        return SnapshotReply(topic=request.topic, seq=len(kept), state={"meta": meta}), arrays
-
-    fake.behaviour |= {SurfaceGet: record, Snapshot: snapshot}
-    fake.behaviour |= {WindowAnnounce: lambda *_: Nothing(), WindowLeave: lambda *_: Nothing()}
-    return fake
 
 
 def asked(daemon: FakeDaemon, kind: type) -> list[Any]:

@@ -7,11 +7,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+import numpy as np
+from fake_daemon import FakeDaemon
+from numpy.typing import NDArray
+
+from protocol import codec
+from protocol.errors import InputError
 from protocol.exchange import new_id
+from protocol.files import SurfaceMeta
+from protocol.messages import Event, SurfaceBegin, SurfaceRow
+from protocol.requests import Nothing, Snapshot, SnapshotReply, SurfaceGet, ThingReply, WindowAnnounce, WindowLeave
 from protocol.steering import WindowClient
 from protocol.windows import ViewGet, ViewReply
 
@@ -91,3 +102,66 @@ class Window:
             self.child.communicate()
             raise
         assert kind is not None or "Traceback" not in said, said
+
+
+# ---------------------------------------------------------------- a daemon with surfaces
+
+
+def with_surfaces(fake: FakeDaemon) -> FakeDaemon:
+    """A fake daemon that knows the surfaces whose events it keeps, and windows."""
+
+    def record(request: SurfaceGet, _: Any) -> ThingReply:
+        if f"surface/{request.surface}/" not in fake.topics:
+            raise InputError(f"surface: there is no {request.surface}", code="not_found")
+        return ThingReply(item={"id": request.surface})
+
+    def snapshot(request: Snapshot, _: Any) -> Any:
+        kept = fake.topics.get(request.topic)
+        if kept is None:
+            raise InputError(f"surface: there is no {request.topic}", code="not_found")
+        names = ("loss", "sem", "accuracy")
+        arrays: dict[str, Any] = {}
+        meta: dict[str, Any] = {}
+        for frames in kept:
+            event, columns = codec.decode(frames, Event)
+            if isinstance(event, SurfaceBegin):
+                meta = msgspec.to_builtins(event.meta)
+                shape = (len(columns["beta"]), len(columns["alpha"]))
+                arrays = {**columns, "n": np.zeros(shape, "<i8")}
+                arrays |= {name: np.full(shape, np.nan, "<f4") for name in names}
+            elif isinstance(event, SurfaceRow):
+                arrays["n"][event.i] = event.n
+                for name in names:
+                    arrays[name][event.i] = columns[name]
+        return SnapshotReply(topic=request.topic, seq=len(kept), state={"meta": meta}), arrays
+
+    fake.behaviour |= {SurfaceGet: record, Snapshot: snapshot}
+    fake.behaviour |= {WindowAnnounce: lambda *_: Nothing(), WindowLeave: lambda *_: Nothing()}
+    return fake
+
+
+def begin(daemon: FakeDaemon, surface: str, width: int, height: int) -> None:
+    """A surface on [-1, 1] squared, nothing of it measured."""
+    axes = {"alpha": np.linspace(-1, 1, width), "beta": np.linspace(-1, 1, height)}
+    event = SurfaceBegin(surface=surface, meta=SurfaceMeta(id=surface, model="net", data="digits"), passes=1)
+    daemon.publish(f"surface/{surface}/", event, axes)
+
+
+def row(daemon: FakeDaemon, surface: str, i: int, loss: NDArray[np.float32]) -> None:
+    """Row i of it."""
+    event = SurfaceRow(surface=surface, i=i, pass_=0, n=7)
+    daemon.publish(f"surface/{surface}/", event, {"loss": loss, "sem": loss, "accuracy": loss})
+
+
+@contextmanager
+def display(width: int = 1400, height: int = 900) -> Iterator[str]:
+    """An Xvfb of its own."""
+    reader, writer = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writer), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, pass_fds=(writer,), stderr=subprocess.DEVNULL) as server:
+        os.close(writer)
+        try:
+            with os.fdopen(reader) as told:
+                yield f":{told.readline().strip()}"
+        finally:
+            server.terminate()
