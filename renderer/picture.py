@@ -111,6 +111,7 @@ class Renderer:
                 self._targets.release()
                 self._targets = None
             self._targets = Targets(self.ctx, self.kit.programs, size)
+            self._last = None  # of another size
         self._idle.use()
 
     def paint(
@@ -201,6 +202,7 @@ class Renderer:
             shapes = np.concatenate([k.shapes for k in kept]) if kept else Ink().array()
             texts = [text for k in kept for text in k.texts]
             self._inked = (list(kept), shapes, texts)
+            self._inks = {id(k.layer): k for k in kept}  # layers that are gone are not kept
         self._over(targets.frame)
         self.kit.shapes.draw(shapes, targets.size)
         self.kit.text.draw(texts, targets.size)

@@ -54,6 +54,11 @@ CLEAN = Dirty()
 EVERYTHING = Dirty(all=True, path=True, view=True)
 
 
+def unknown(shape: tuple[int, ...]) -> Floats:
+    """NaN everywhere, read-only and without memory of its own: a metric that nothing told of yet."""
+    return np.broadcast_to(np.nan, shape)
+
+
 class Scene:
     """The state of one window or picture.
 
@@ -112,7 +117,8 @@ class Scene:
         self._draft = self._tally = self._unmeasured = None
         self.id, self.meta = surface.meta.id, surface.meta
         self.axes = (surface.alpha, surface.beta)
-        self.values = {metric: np.array(getattr(surface, metric), np.float64) for metric in METRICS}
+        self.values = {metric: np.asarray(getattr(surface, metric), np.float64) for metric in METRICS}
+        self.values = {m: unknown(v.shape) if np.isnan(v).all() else v.copy() for m, v in self.values.items()}
         self.n = np.array(surface.n, np.int64)
         self.path, self.critical = surface.path, surface.critical
         return Dirty(all=True, path=True)
@@ -128,7 +134,7 @@ class Scene:
         self.axes = (axes[0], axes[1])
         shape = (len(axes[1]), len(axes[0]))
         self.id, self.meta = event.surface, event.meta
-        self.values = {metric: np.full(shape, np.nan) for metric in METRICS}
+        self.values = {metric: unknown(shape) for metric in METRICS}
         self.n = np.zeros(shape, np.int64)
         self.path, self.critical = np.zeros(0, PATH_DTYPE), np.zeros(0, CRITICAL_DTYPE)
         return Dirty(all=True, path=True)
@@ -141,6 +147,10 @@ class Scene:
         if "loss" not in rows or any(row.shape != (width,) for row in rows.values()):
             raise InputError(f"surface.row: expected 'loss' with {width} values, as many as the surface has columns")
         for metric, row in rows.items():
+            if not self.values[metric].flags.writeable:
+                self.values[metric] = np.array(self.values[metric])
+                if metric == self.view.metric:
+                    self._tally = None  # it counts the old array
             self.values[metric][event.i] = row
         self.n[event.i] = event.n
         if self._unmeasured is not None:

@@ -111,3 +111,14 @@ def test_what_was_given_is_never_written_to():
 def test_an_empty_scene_has_no_field():
     with pytest.raises(InputError):
         _ = Scene().field
+
+
+def test_a_metric_that_comes_later_is_counted_from_its_first_row():
+    scene = begun()
+    scene.apply(override(View(), {"metric": "accuracy"}))
+    scene.apply(row(0), {"loss": np.ones(4)})
+    assert scene.scale.measured == 0
+    assert not scene.values["accuracy"].flags.writeable  # no memory for what nobody told
+    scene.apply(row(1), {"loss": np.ones(4), "accuracy": np.array([0.1, 0.2, 0.3, 0.4])})
+    assert (scene.scale.measured, scene.scale.hi) == (4, 0.4)
+    assert np.isnan(scene.values["accuracy"][0]).all()
