@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from busy_daemon import BusyDaemon
 from test_tui_app import empty
-from tui_apps import NARROW, USUAL, WIDE, until
+from tui_apps import NARROW, USUAL, WIDE, all_there, no_picture, until
 
 from tui.app import ThalwegApp
 from tui.profiles import Config, Profile
@@ -26,6 +26,7 @@ def daemon() -> Iterator[BusyDaemon]:
 def snap(snap_compare, daemon, monkeypatch):
     """Compare after these keys, once everything is there."""
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr("tui.preview.Preview.open", no_picture)
 
     def compare(size: tuple[int, int], *keys: str, rows: int = 0, wait: str = "") -> bool:
         app = ThalwegApp(Profile(workspace=daemon.folder), Config(), start=False)
@@ -33,8 +34,7 @@ def snap(snap_compare, daemon, monkeypatch):
         app.animation_level = "none"
 
         async def before(pilot) -> None:
-            lists = {"run", "plane", "surface", "job", "window"}
-            await until(pilot, lambda: app.store.link.state == "live" and lists <= app.store.loaded, "the lists")
+            await until(pilot, lambda: all_there(app), "the lists")
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause()
@@ -71,6 +71,11 @@ def test_main_without_colour(snap, monkeypatch):
 @pytest.mark.parametrize("key", ["2", "6"], ids=["plane", "log"])
 def test_tab(snap, key):
     assert snap(USUAL, key)
+
+
+@pytest.mark.parametrize("size", [WIDE, USUAL, NARROW], ids=["120x36", "80x24", "44x12"])
+def test_surface(snap, size):
+    assert snap(size, "3", rows=3)
 
 
 @pytest.mark.parametrize("size", [WIDE, USUAL], ids=["120x36", "80x24"])

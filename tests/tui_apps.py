@@ -9,15 +9,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from busy_daemon import BusyDaemon
 from textual.pilot import Pilot
 
+from protocol.errors import InputError
 from tui.app import ThalwegApp
 from tui.profiles import Config, Profile
 
 PATIENCE_S = 20.0
 WIDE, USUAL, NARROW = (120, 36), (80, 24), (44, 12)
+
+
+async def no_picture(_preview: Any) -> None:
+    """In place of the process that draws: the rows are shown as they are, and tests do not wait for a renderer."""
+    raise InputError("picture: there is none in this test", code="unavailable")
 
 
 async def until(pilot: Pilot[Any], found: Callable[[], Any], what: str = "it") -> None:
@@ -36,10 +43,15 @@ async def opened(
     """The app, live, its lists read."""
     app = ThalwegApp(Profile(workspace=folder), config or Config(), start=False, **more)
     app.frame_s = 0.02
-    async with app.run_test(size=size) as pilot:
-        lists = {"run", "plane", "surface", "job", "window"}
-        await until(pilot, lambda: app.store.link.state == "live" and lists <= app.store.loaded, "the lists")
-        yield app, pilot
+    with patch("tui.preview.Preview.open", no_picture):
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: all_there(app), "the lists")
+            yield app, pilot
+
+
+def all_there(app: ThalwegApp) -> bool:
+    """Whether it is live and its lists are read."""
+    return app.store.link.state == "live" and {"run", "plane", "surface", "job", "window"} <= app.store.loaded
 
 
 def used(

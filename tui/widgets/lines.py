@@ -23,13 +23,13 @@ Span = tuple[str, str]
 Line = Sequence[Span]
 
 THEME = {
-    "green": "success", "yellow": "warning", "red": "error", "cyan": "secondary", "blue": "primary",
-    "magenta": "accent", "white": "foreground",
+    "green": "text-success", "yellow": "text-warning", "red": "text-error", "cyan": "text-secondary",
+    "blue": "text-primary", "magenta": "text-accent", "white": "foreground",
 }  # fmt: skip
 
 
 def style(app: App[Any], name: str) -> Style:
-    """The style of a name such as `green`, `dim`, `bold red`: colours of the theme that is chosen."""
+    """The style of a name such as `green`, `dim`, `bold red`: the theme's own, those that can be read as text."""
     cache = app.__dict__.setdefault("_thalweg_styles", {})
     key = (app.theme, name)
     if key not in cache:

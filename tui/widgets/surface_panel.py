@@ -88,8 +88,8 @@ class SurfacePanel(Panel, Lines):
             lines.append([("highest       ", "dim"), (words.number(highest), "")])
         if sem is not None and finite.any() and np.isfinite(sem[finite]).any():
             worst, middle = float(np.nanmax(sem[finite])), float(np.nanmedian(sem[finite]))
-            lines.append(
-                [("std. error    ", "dim"), (f"{words.number(middle)} median, {words.number(worst)} at most", "")]
+            lines += facts(
+                "std. error", f"{words.number(middle)} median, {words.number(worst)} at most", self.size.width - 1
             )
         diverged = int((seen & ~np.isfinite(loss)).sum())
         if diverged:
