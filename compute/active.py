@@ -16,7 +16,7 @@ from protocol.messages import (
     Message,
 )
 from protocol.pace import Pace
-from protocol.sheet import Sheet
+from protocol.sheet import Came, Sheet
 
 AHEAD = 3  # rows leased at once, at the beginning
 
@@ -48,6 +48,7 @@ class Active:
     sheet: Sheet | None = None
     surface: str = ""
     leased: list[tuple[int, int]] = field(default_factory=list)  # oldest first: the one in work
+    came: list[Came] = field(default_factory=list)  # rows that came in this turn of the loop, not stored yet
     ahead: int = AHEAD  # rows it may have, so that it never waits for a commit
     ended: bool = False  # the lease without rows is sent
     sealing: bool = False

@@ -39,6 +39,7 @@ BEAT_S = 1.0
 BACKUP_S = 3600.0
 STOP_S = 10.0  # a worker that has not let go by then is ended; what it had committed is kept
 FAIR = 64  # requests taken in one turn of the loop, so that rows and heartbeats are never starved
+SWITCH_S = 0.0005  # the store's thread asks for the interpreter often: it waits no longer than this each time
 SOCKET_PATH = 100  # bytes; the system's limit is 107
 SEND_HWM, EVENT_HWM = 1000, 200
 TRACKED = 64 * 1024  # bytes of a buffer from which on it is seen when a client has taken it
@@ -183,6 +184,7 @@ class Daemon:
 
     def serve(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until told to stop."""
+        sys.setswitchinterval(SWITCH_S)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signal)
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
@@ -257,13 +259,14 @@ class Daemon:
             try:
                 peer, *frames = self.wrk.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             try:
                 message: Any
                 message, arrays = codec.decode(frames, FromWorker)
                 self.service.heard(peer, message, arrays)
             except Exception as e:  # of a process of ours, yet not of this one: its mistake is not the daemon's end
                 self.service.distrust(peer, f"{type(e).__name__}: {e}")
+        self._safely("rows", self.service.came)
 
     def _subscriptions(self, made: zmq.Socket[bytes]) -> None:
         new = False

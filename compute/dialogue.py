@@ -91,8 +91,7 @@ class Dialogue:
             return [(f"surface/{surface}/", event, {"alpha": sheet.alpha, "beta": sheet.beta})]
 
         def lease() -> None:
-            for row in stored:
-                sheet.add(row.i, row.pass_, row.n, row.sums)
+            sheet.add_rows((row.i, row.pass_, row.n, row.sums) for row in stored)
             sheet.skip()
             active.sheet = sheet
             active.pace = Pace(1.0, self.service.clock())
@@ -109,41 +108,58 @@ class Dialogue:
         if sheet is None or worker.peer is None or worker.job != active.job:
             return
         ahead = 1 if self.suspects.get(active.job) else active.ahead
+        new: dict[int, list[int]] = {}  # by pass
         while len(active.leased) < ahead and (row := sheet.next()) is not None:
             active.leased.append(row)
-            self.service.post.to_worker(worker.peer, WorkerLease(job=active.job, rows=(row[0],), pass_=row[1]))
+            new.setdefault(row[1], []).append(row[0])
+        for pass_, rows in new.items():
+            self.service.post.to_worker(worker.peer, WorkerLease(job=active.job, rows=tuple(rows), pass_=pass_))
         if sheet.complete and not active.ended:
             active.ended = True
             self.service.post.to_worker(worker.peer, WorkerLease(job=active.job, rows=(), pass_=0))
 
-    def row(self, worker: Worker, active: Active, message: WorkerRow, sums: Arrays) -> None:
+    def row(self, active: Active, message: WorkerRow, sums: Arrays) -> None:
+        """A row came; `rows` stores it with the others of this turn. Raises ValueError for what is no row."""
         sheet, at = active.sheet, (message.i, message.pass_)
         if sheet is None or at not in active.leased:
             return
+        sheet.check(sums)
         active.leased.remove(at)
         self.suspects.get(active.job, set()).discard(at)
-        derived = sheet.add(message.i, message.pass_, message.n, sums)
-        shown = {name: values.astype("<f4") for name, values in derived.items()}
-        seen = sheet.samples(message.i)
-        packed = {name: array.tobytes() for name, array in sums.items()}
+        active.came.append((message.i, message.pass_, message.n, sums))
 
-        def put(t: Tables) -> int | None:
-            return t.append_row(active.surface, message.i, message.pass_, message.n, packed)
+    def rows(self, worker: Worker, active: Active) -> None:
+        """Store the rows that came together, and tell them when they are committed."""
+        sheet, came = active.sheet, active.came
+        if sheet is None or not came:
+            return
+        active.came = []
+        topic = f"surface/{active.surface}/"
+        shown = [{name: v.astype("<f4") for name, v in derived.items()} for derived in sheet.add_rows(came)]
+        seen = [sheet.samples(i, pass_) for i, pass_, _, _ in came]
+        packed = [(i, k, n, {name: array.tobytes() for name, array in sums.items()}) for i, k, n, sums in came]
 
-        def stored(seq: int | None, error: Exception | None) -> None:
+        def put(t: Tables) -> list[int | None]:
+            return t.append_rows(active.surface, packed)
+
+        def stored(seqs: list[int | None] | None, error: Exception | None) -> None:
             if error is not None:
                 self.hold(active, error)
                 return
-            if seq is not None:
+            told: Told = []
+            for seq, (i, pass_, *_), n, values in zip(seqs or (), packed, seen, shown):
+                if seq is not None:
+                    event = SurfaceRow(seq=seq, surface=active.surface, i=i, pass_=pass_, n=n)
+                    told.append((topic, event, values))
+            if told:
                 self.advanced(active)
-                event = SurfaceRow(seq=seq, surface=active.surface, i=message.i, pass_=message.pass_, n=seen)
-                self.service.tell([(f"surface/{active.surface}/", event, shown)])
-            rows = sheet.rows_done
-            if self.is_due(active, rows, sheet.rows_total):
+                self.service.tell(told)
+            done = sheet.rows_done
+            if self.is_due(active, done, sheet.rows_total):
                 active.pace.mark(sheet.weight_done, self.service.clock())
                 a_second = (active.pace.rate or 0.0) * sheet.rows_total
                 active.ahead = min(MOST_AHEAD, max(AHEAD, int(AHEAD_S * a_second)))
-            self.tell_progress(active, rows, sheet.rows_total)
+            self.tell_progress(active, done, sheet.rows_total)
             self.lease(worker, active)
 
         self.service.store.write(put, stored)

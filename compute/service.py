@@ -338,11 +338,13 @@ class Service:
         active = self.active.get(message.job)
         if active is None:
             return None
+        if not isinstance(message, WorkerRow):
+            self.dialogue.rows(worker, active)  # what it said before
         match message:
             case WorkerBegin():
                 self.dialogue.begun(worker, active, message, arrays)
             case WorkerRow():
-                self.dialogue.row(worker, active, message, arrays)
+                self.dialogue.row(active, message, arrays)
             case WorkerPath():
                 self.dialogue.path(active, arrays, message.losses)
             case WorkerRestart():
@@ -360,6 +362,13 @@ class Service:
                 self.free(worker)
                 self.endings.failed(active, message)
         return None
+
+    def came(self) -> None:
+        """Store the rows that were heard of in this turn."""
+        for active in list(self.active.values()):
+            worker = self.crew.of_job(active.job)
+            if active.came and worker is not None:
+                self.dialogue.rows(worker, active)
 
     def distrust(self, peer: bytes, why: str) -> None:
         """A worker sent what makes no sense. Its job fails, it is ended."""

@@ -95,16 +95,17 @@ def fold(parts: Iterable[Sums]) -> dict[str, NDArray[np.generic]]:
 
 def values(sums: Sums, metrics: Iterable[MetricDecl]) -> dict[str, NDArray[np.float64]]:
     """The published values of one row from its folded sums (math.md, "Loss"): mean = S / n,
-    s^2 = max(0, (Q - S^2 / n) / (n - 1)), sem = s / sqrt(n); NaN where n is too small. Non-finite sums stay."""
-    n = float(sums["n"])
+    s^2 = max(0, (Q - S^2 / n) / (n - 1)), sem = s / sqrt(n); NaN where n is too small. Non-finite sums stay.
+
+    Several rows at once: sums (K, W) with n (K, 1); the values are those of each row alone, to the bit."""
+    n = np.asarray(sums["n"], dtype=np.float64)
+    least = float(n.min())
     out: dict[str, NDArray[np.float64]] = {}
     with np.errstate(all="ignore"):
         for metric in metrics:
             for name, value in metric.values.items():
                 s = np.asarray(sums[value.sum], dtype=np.float64)
-                if n < (1 if value.op == "mean" else 2):
-                    out[name] = np.full(s.shape, np.nan)
-                elif value.op == "mean":
+                if value.op == "mean":
                     out[name] = s / n
                 else:
                     assert value.square is not None
@@ -112,6 +113,9 @@ def values(sums: Sums, metrics: Iterable[MetricDecl]) -> dict[str, NDArray[np.fl
                     spread = (q - s * s / n) / (n - 1)
                     variance = np.where(np.isnan(spread), np.nan, np.maximum(0.0, spread))
                     out[name] = np.sqrt(variance / n)
+                needed = 1 if value.op == "mean" else 2
+                if least < needed:
+                    out[name] = np.where(n < needed, np.nan, out[name])
     return out
 
 

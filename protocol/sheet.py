@@ -19,6 +19,10 @@ from protocol.files import PATH_DTYPE, Surface, SurfaceMeta
 from protocol.shares import MetricDecl
 
 SHOWN = ("loss", "accuracy", "sem")  # the arrays of surface.npz
+AT_ONCE = 64  # rows derived together: their temporary arrays stay in the cache
+
+Came = tuple[int, int, int, Mapping[str, NDArray[Any]]]
+"""A row that came: its number, its pass, samples, sums (W,)."""
 
 
 class Sheet:
@@ -48,6 +52,7 @@ class Sheet:
         shape = (len(self.beta), len(self.alpha))
         self._shown = {name: np.full(shape, np.nan) for name in SHOWN}
         self._n = np.zeros(shape, dtype=np.int64)
+        self._summed = {name: dtype for m in self.metrics for name, dtype in m.sums.items()}
 
     def next(self) -> tuple[int, int] | None:
         """The next (row, pass) to lease, coarse to fine within a pass; None when there is none at the moment.
@@ -62,9 +67,30 @@ class Sheet:
 
     def add(self, i: int, pass_: int, n: int, sums: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
         """Take the sums of row i over the share of `pass_`; the row's derived values so far, each (W,)."""
-        self._parts[i][pass_] = {**sums, "n": np.array(n, dtype=np.int64)}
-        self._came[pass_, i] = True
-        return self._derive(i)
+        return self.add_rows([(i, pass_, n, sums)])[0]
+
+    def add_rows(self, rows: Iterable[Came]) -> list[dict[str, NDArray[np.float64]]]:
+        """Take several rows, in the order in which they came; the derived values (W,) of each when it had come. Many
+        at once cost a fraction of one by one, and give the same to the bit."""
+        out: list[dict[str, NDArray[np.float64]]] = []
+        group: list[int] = []  # different rows that have seen the same passes
+        for i, pass_, n, sums in rows:
+            parts = self._parts[i]
+            if group and (i in group or len(group) == AT_ONCE or {*parts, pass_} != self._parts[group[0]].keys()):
+                out += self._derive(group)
+                group = []
+            parts[pass_] = {**sums, "n": np.array(n, dtype=np.int64)}
+            self._came[pass_, i] = True
+            group.append(i)
+        return out + self._derive(group)
+
+    def check(self, sums: Mapping[str, NDArray[Any]]) -> None:
+        """Raises ValueError where these are not the sums of a row."""
+        if sums.keys() != self._summed.keys():
+            raise ValueError(f"expected the sums {', '.join(self._summed)}, got {', '.join(sums)}")
+        for name, values in sums.items():
+            if values.shape != self.alpha.shape or values.dtype.str != self._summed[name]:
+                raise ValueError(f"{name}: expected {self.alpha.shape} of {self._summed[name]}")
 
     def skip(self) -> None:
         """Lease no row that has come; what came from an earlier worker is kept."""
@@ -81,22 +107,32 @@ class Sheet:
         for i, parts in enumerate(self._parts):
             for k in [k for k in parts if k >= pass_]:
                 del parts[k]
-            self._derive(i)
+            self._derive([i])
         self._came[pass_:] = False
         self._todo = deque((i, k) for k in range(pass_, len(self.shares)) for i in self._order)
 
-    def _derive(self, i: int) -> dict[str, NDArray[np.float64]]:
-        parts = self._parts[i]
-        folded = shares.fold(parts[k] for k in sorted(parts))
-        derived = shares.values(folded, self.metrics) if parts else {}
+    def _derive(self, rows: list[int]) -> list[dict[str, NDArray[np.float64]]]:
+        """Derive rows that have seen the same passes; the values (W,) of each."""
+        if not rows:
+            return []
+        several = [self._parts[i] for i in rows]
+        names = [name for part in several[0].values() for name in part]
+        folded = shares.fold(
+            {name: np.array([parts[k][name] for parts in several]) for name in dict.fromkeys(names)}
+            for k in sorted(several[0])
+        )
+        derived: dict[str, NDArray[np.float64]] = {}
+        if folded:
+            folded["n"] = folded["n"][:, None]
+            derived = shares.values(folded, self.metrics)
         for name in SHOWN:
-            self._shown[name][i] = derived.get(name, np.nan)
-        self._n[i] = self.samples(i)
-        return derived
+            self._shown[name][rows] = derived.get(name, np.nan)
+        self._n[rows] = folded["n"] if folded else 0
+        return [{name: values[at] for name, values in derived.items()} for at in range(len(rows))]
 
-    def samples(self, i: int) -> int:
-        """Samples that row i has seen so far."""
-        return sum(int(part["n"]) for part in self._parts[i].values())
+    def samples(self, i: int, upto: int | None = None) -> int:
+        """Samples that row i has seen so far, or in the passes up to this one."""
+        return sum(int(part["n"]) for k, part in self._parts[i].items() if upto is None or k <= upto)
 
     def set_path(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Take the columns of path.csv, each (n,); those that did not come stay NaN."""

@@ -192,6 +192,23 @@ def test_a_row_is_stored_and_told_once(tables: Tables) -> None:
     assert tables.rows_there(SURFACE) == [(0, 0), (0, 1), (2, 0)]
 
 
+def test_rows_stored_together_are_those_stored_one_by_one(tables: Tables) -> None:
+    """Some are there already, one comes twice; more than fit one statement."""
+    stored(tables, [(0, 0), (2, 0)])
+    several = [(i, p) for p in range(2) for i in range(5)]
+    given = [(i, p, 512, sums(i, p)) for i, p in [*several[:4], (3, 0), *several[4:], *several * 3]]
+    got = tables.append_rows(SURFACE, given)
+    assert [seq for seq in got if seq is not None] == list(range(3, 11))
+    assert got[:5] == [None, 3, None, 4, None]
+    assert tables.heads([TOPIC]) == {TOPIC: 10}
+    assert [(row.i, row.pass_) for row in tables.rows_of(SURFACE)] == sorted(several)
+    for row in tables.rows_of(SURFACE):
+        assert {k: v.tobytes() for k, v in row.sums.items()} == sums(row.i, row.pass_)
+    order = [(i, p) for seq, (i, p, _, _) in zip(got, given) if seq is not None]
+    events: list[Any] = [codec.decode([e.header, *e.buffers], Event)[0] for e in tables.events_since(TOPIC, 2).events]
+    assert [(e.seq, e.i, e.pass_) for e in events] == [(3 + k, i, p) for k, (i, p) in enumerate(order)]
+
+
 def test_the_pass_is_part_of_the_key(tables: Tables) -> None:
     """Without it the second pass's sums would be taken for a repetition of the first's."""
     stored(tables, [(0, 0), (0, 1)])

@@ -107,3 +107,32 @@ def test_a_surface_of_a_sheet_does_not_change_with_it() -> None:
     assert np.isnan(before.loss).all()
     assert not before.n.any()
     assert (before.alpha[0], before.beta[0], before.path["alpha"][0]) == (0.0, 0.0, 1.0)
+
+
+def test_rows_together_give_what_each_gives_alone_to_the_bit() -> None:
+    """Passes, a row twice, rows without samples or with one, sums that are not finite; every number as bytes."""
+    rng = np.random.default_rng(5)
+    schedule = [Share(0, 8), Share(8, 9), Share(9, 40)]
+    together, alone = (Sheet(np.arange(7.0), np.arange(5.0), SurfaceMeta(), [LOSS], schedule) for _ in range(2))
+    came = []
+    for k, share in enumerate(schedule):
+        for i in rng.permutation(5):
+            sums = {name: rng.random(7) * 100 for name in ("s", "q")}
+            sums["s"][rng.integers(7)] = rng.choice([np.nan, np.inf, -np.inf])
+            came.append((int(i), k, 0 if (i, k) in ((2, 0), (2, 1), (3, 2)) else share.stop - share.start, sums))
+    expected = [alone.add(*row) for row in came]
+    got = [values for at in range(0, len(came), 7) for values in together.add_rows(came[at : at + 7])]
+    for one, other in zip(got, expected, strict=True):
+        assert {n: v.tobytes() for n, v in one.items()} == {n: v.tobytes() for n, v in other.items()}
+    a, b = together.surface(), alone.surface()
+    assert all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in ("loss", "sem", "n"))
+
+
+def test_sums_of_another_shape_or_name_are_no_row() -> None:
+    sheet = Sheet(np.arange(3.0), np.arange(2.0), SurfaceMeta(), [LOSS], [Share(0, 8)])
+    good = {"s": np.zeros(3), "q": np.zeros(3)}
+    sheet.check(good)
+    for wrong in ({"s": np.zeros(3)}, {**good, "t": np.zeros(3)}, {**good, "q": np.zeros(4)},
+                  {**good, "q": np.zeros(3, "<f4")}):  # fmt: skip
+        with pytest.raises(ValueError, match="expected"):
+            sheet.check(wrong)

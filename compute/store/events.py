@@ -47,17 +47,21 @@ class Events(Base):
             "INSERT INTO events (topic, seq, header, buffers) VALUES (?, ?, ?, ?)", (topic, seq, header, packed)
         )
 
-    def append_row_event(self, topic: str, i: int, pass_: int) -> int:
-        """Append the event of a row that this transaction stores; its seq."""
-        seq = self._next(topic)
-        self.db.execute("INSERT INTO events (topic, seq, i, pass) VALUES (?, ?, ?, ?)", (topic, seq, i, pass_))
-        return seq
+    def append_row_events(self, topic: str, rows: Sequence[tuple[int, int]]) -> range:
+        """Append the events of rows (i, pass) that this transaction stores; their seqs."""
+        last = self._next(topic, len(rows))
+        seqs = range(last - len(rows) + 1, last + 1)
+        places = ", ".join(["(?, ?, ?, ?)"] * len(rows))
+        values = [x for seq, (i, pass_) in zip(seqs, rows) for x in (topic, seq, i, pass_)]
+        self.db.execute(f"INSERT INTO events (topic, seq, i, pass) VALUES {places}", values)
+        return seqs
 
-    def _next(self, topic: str) -> int:
+    def _next(self, topic: str, count: int = 1) -> int:
+        """The seq of the last of `count` new events."""
         (head,) = self.db.execute(
-            "INSERT INTO topics (name, head) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET head = head + 1 "
-            "RETURNING head",
-            (topic,),
+            "INSERT INTO topics (name, head) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET head = head + excluded.head RETURNING head",
+            (topic, count),
         ).fetchone()
         return int(head)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocol.errors import InputError
@@ -13,6 +13,13 @@ from . import columns
 from .events import Events
 from .records import StoredRow, SurfaceArrays, SurfaceRecord
 from .sums import SumLayout, layout_of
+
+TOGETHER = 32  # rows in one statement; one is kept prepared for each number up to it
+
+
+def places(columns: int, rows: int) -> str:
+    """The `(?, ?), (?, ?)` of so many rows."""
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 def topic_of(surface: str) -> str:
@@ -70,20 +77,42 @@ class Surfaces(Events):
     def append_row(self, surface: str, i: int, pass_: int, n: int, sums: Mapping[str, bytes]) -> int | None:
         """Store a row's sums over the share of a pass, and its event; the event's seq, or None where the row is there
         already. Raises InputError for a row that is not of this surface, and while the disk is full."""
+        return self.append_rows(surface, [(i, pass_, n, sums)])[0]
+
+    def append_rows(self, surface: str, rows: Sequence[tuple[int, int, int, Mapping[str, bytes]]]) -> list[int | None]:
+        """`append_row` for several (i, pass, n, sums), all or none: one statement stores them, so that SQLite waits for
+        the interpreter once for all of them."""
         self.room()
         layout, height, passes, sealed = self._layout(surface)
         if sealed:
             raise InputError(f"surface {surface}: it is sealed, no row can be added", code="wrong_state")
-        if not 0 <= i < height or not 0 <= pass_ < max(1, passes):
-            raise InputError(
-                f"surface {surface}: expected a row of 0 to {height - 1} and a pass of 0 to {max(1, passes) - 1}, "
-                f"got row {i} of pass {pass_}"
-            )
-        blob = layout.pack(sums)
-        stored = self.db.execute(
-            "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?)", (surface, i, pass_, n, blob, zlib.crc32(blob))
-        )
-        return self.append_row_event(topic_of(surface), i, pass_) if stored.rowcount == 1 else None
+        seqs: list[int | None] = []
+        for first in range(0, len(rows), TOGETHER):
+            piece = rows[first : first + TOGETHER]
+            for i, pass_, *_ in piece:
+                if not 0 <= i < height or not 0 <= pass_ < max(1, passes):
+                    raise InputError(
+                        f"surface {surface}: expected a row of 0 to {height - 1} and a pass of 0 to "
+                        f"{max(1, passes) - 1}, got row {i} of pass {pass_}"
+                    )
+            there = self._which_are_there(surface, [(i, pass_) for i, pass_, *_ in piece])
+            values: list[Any] = []
+            new: dict[tuple[int, int], int] = {}
+            for i, pass_, n, sums in piece:
+                blob = layout.pack(sums)
+                if (i, pass_) not in there and (i, pass_) not in new:
+                    values += (surface, i, pass_, n, blob, zlib.crc32(blob))
+                    new[i, pass_] = 0
+            if new:
+                self.db.execute(f"INSERT INTO rows VALUES {places(6, len(new))}", values)
+                new.update(zip(list(new), self.append_row_events(topic_of(surface), list(new))))
+            seqs += [new.pop((i, pass_), None) for i, pass_, *_ in piece]
+        return seqs
+
+    def _which_are_there(self, surface: str, rows: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        wanted = f"(i, pass) IN (VALUES {places(2, len(rows))})"
+        given = [surface, *(x for row in rows for x in row)]
+        return set(self.db.execute(f"SELECT i, pass FROM rows WHERE surface = ? AND {wanted}", given))
 
     def _layout(self, surface: str) -> tuple[SumLayout, int, int, bool]:
         row = self.db.execute(
