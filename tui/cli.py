@@ -11,12 +11,17 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from tui.commands import COMMANDS, GROUPS
 
-EPILOGUE = """Start with `thalweg demo --quick`. Every command has its own --help with examples."""
+if TYPE_CHECKING:
+    from tui.profiles import Config, Profile
+
+EPILOGUE = """Start with `thalweg demo --quick`. Every command has its own --help with examples.
+`thalweg` alone opens the terminal UI, `thalweg --web` the same in a browser of this machine (--port, --workspace)."""
 
 
 def app() -> App:
@@ -67,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; ends the process with an exit code."""
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = run(typed) if typed or not _on_a_terminal() else _open_app()
+        code = _opened(typed) if _on_a_terminal() and all(t.startswith("--") for t in typed[:1]) else None
+        code = run(typed) if code is None else code
         sys.stdout.flush()
     except BrokenPipeError:  # `thalweg runs list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,6 +88,8 @@ def run(typed: Sequence[str]) -> int:
             from tui.elsewhere import do
 
             return do(host, typed)
+        if typed[:1] == ["--web"] and not any(t in ("--help", "-h") for t in typed):
+            return _web(typed)
         app()(typed, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except CycloptsError as e:
@@ -92,6 +100,18 @@ def run(typed: Sequence[str]) -> int:
         raise
     except Exception as e:
         return _explain(e, typed)
+
+
+def _web(typed: Sequence[str]) -> int:
+    """The terminal UI in a browser."""
+    try:
+        from tui.web import serve
+    except ModuleNotFoundError as e:
+        from protocol.errors import InputError
+
+        missing = f"--web: {e.name} is not installed here: pip install 'thalweg[tui]'"
+        raise InputError(missing, code="unavailable") from e
+    return serve(typed)
 
 
 def _meant_for(typed: Sequence[str]) -> str | None:
@@ -170,7 +190,22 @@ def _on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _open_app() -> int:
+def _opened(typed: Sequence[str]) -> int | None:
+    """The exit code of the terminal UI, where nothing but the way to a daemon was typed; None for the command line."""
+    from protocol.errors import InputError
+    from tui import profiles
+
+    if typed[:1] in (["--help"], ["--version"], ["--web"]):
+        return None
+    config = profiles.load()
+    try:
+        profile = profiles.typed(typed, config)
+    except InputError as e:
+        return _fail(2, e.msg, typed, e.code)
+    return None if profile is None else _open_app(profile, config)
+
+
+def _open_app(profile: Profile, config: Config) -> int:
     """The terminal UI, where what it needs is installed; else what to type next."""
     try:
         from tui.app import open_app
@@ -180,7 +215,7 @@ def _open_app() -> int:
         _next_steps()
         print("\nThe terminal UI needs one more line: pip install 'thalweg[tui]'")
         return 0
-    return open_app()
+    return open_app(profile, config)
 
 
 def _next_steps() -> None:
