@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.errors import InputError
 from tui import profiles
 from tui.profiles import Config, Profile
 
@@ -80,3 +81,43 @@ def test_saving_a_profile_leaves_the_rest_of_the_file(tmp_path):
 def test_flags_lead_a_command_to_the_same_daemon():
     assert Profile().flags() == ""
     assert Profile(name="x", ssh="h", remote_workspace="/a b").flags() == " --ssh h --remote-workspace '/a b'"
+
+
+CONFIG = profiles.parse({"profiles": {"gpu1": {"ssh": "me@gpu1"}}})
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        ([], "the default workspace"),
+        (["--profile", "gpu1"], "ssh me@gpu1"),
+        (["--workspace", "/w"], "/w"),
+        (["--workspace=/w"], "/w"),
+        (["--ssh", "h", "--remote-workspace", "/r"], "ssh h, /r"),
+        (["--connect", "tcp://h:1,tcp://h:2", "--key", "k"], "tcp://h:1"),
+    ],
+)
+def test_flags_alone_open_the_app_on_that_daemon(words, where):
+    found = profiles.typed(words, CONFIG)
+    assert found is not None
+    assert found.where == where
+
+
+@pytest.mark.parametrize("words", [["train"], ["--help"], ["--workspace", "/w", "train"], ["-x"], ["--web"]])
+def test_other_words_are_for_the_command_line(words):
+    assert profiles.typed(words, CONFIG) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--profile", "x"], "expected one of local, gpu1"),
+        (["--profile", "gpu1", "--ssh", "h"], "expected it alone"),
+        (["--ssh", "h", "--workspace", "/w"], "expected one of workspace, ssh and connect"),
+        (["--workspace"], "expected a value"),
+        (["--key", "k"], "expected one of workspace, ssh and connect"),
+    ],
+)
+def test_flags_that_cannot_be_are_told_in_a_sentence(words, said):
+    with pytest.raises(InputError, match=said):
+        profiles.typed(words, CONFIG)

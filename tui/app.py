@@ -316,10 +316,10 @@ def log_to_file() -> Path | None:
     return folder / "tui.log"
 
 
-def open_app(profile: Profile | None = None) -> int:
+def open_app(profile: Profile | None = None, config: Config | None = None) -> int:
     """Run the app on this terminal until it is left; the exit code."""
     log_to_file()
-    app = ThalwegApp(profile, profiles.load())
+    app = ThalwegApp(profile, config or profiles.load())
     try:
         code = app.run()
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ workspace = "~/scratch/thalweg"
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,37 @@ def profile(name: str, section: Any) -> Profile:
         raise InputError(f"profiles.{name}.connect: expected tcp://HOST:PORT,tcp://HOST:PORT (cmd, evt)")
     values: dict[str, Any] = {k: Path(v).expanduser() if k in ("workspace", "key") else v for k, v in section.items()}
     return Profile(name=name, **values)
+
+
+def typed(words: Sequence[str], config: Config) -> Profile | None:
+    """The profile that flags mean, as typed after a bare `thalweg`: --profile NAME, or --workspace, --ssh, --connect
+    and theirs. None where there is a word that is none of these. Raises InputError for flags that cannot be together.
+    """
+    given: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        if not flag.startswith("--") or name not in (*FIELDS, "profile"):
+            return None
+        if not equals:
+            if not rest:
+                raise InputError(f"{flag}: expected a value after it")
+            value = rest.pop(0)
+        given[name] = value
+    if "profile" in given:
+        if len(given) > 1:
+            raise InputError("--profile: expected it alone: it says all of the way to a daemon")
+        if given["profile"] not in config.profiles:
+            known = ", ".join(config.profiles)
+            raise InputError(f"--profile: expected one of {known}, got '{given['profile']}': add it to {config_file()}")
+        return config.profiles[given["profile"]]
+    if not given:
+        return config.profiles[config.default]
+    try:
+        return profile("given", given)
+    except InputError as e:
+        raise InputError(e.msg.replace("profiles.given", "thalweg")) from e
 
 
 def save(name: str, new: Profile | None, file: Path | None = None) -> None:
