@@ -16,6 +16,7 @@ from renderer.gl import context
 from renderer.gl.kit import Kit
 from renderer.gl.targets import Targets
 from renderer.ink import Ink, Text
+from renderer.layout import is_flat
 from renderer.scene import CLEAN, EVERYTHING, Dirty, Scene
 
 SAMPLES, SAMPLES_LARGE = 16, 8  # jittered frames that make one still picture, at most; one of over LARGE pixels
@@ -96,7 +97,7 @@ class Renderer:
         come. `interacting` draws fewer vertices. `refine` then improves the picture, sample by sample.
         """
         with self.ctx:  # another renderer of this process may have made its own context the current one
-            if dirty.all or dirty.path:
+            if (dirty.all or dirty.path) and not is_flat(scene.view):
                 self.watch.lens(scene, anew=True)
             frame = frames.make(scene, width, height, scale, self.watch)
             self.ready(frame.layout.size)
