@@ -18,7 +18,7 @@ from protocol.view import Projection, View
 Degrees = Annotated[float, Meta(ge=-3600, le=3600)]
 Share = Annotated[float, Meta(ge=0, le=1)]  # of the picture's width from the left, or of its height from the top
 Side = Annotated[int, Meta(ge=1, le=8192)]  # pixels
-Shot = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,119}$")]  # a file's name, never a path
+Shot = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,119}$(?!\n)")]  # a file's name, never a path
 FrameFormat = Literal["jpeg", "png", "raw"]  # raw: (height, width, 3) bytes, top row first
 MOST_SHOWN = 4  # surfaces at once
 
@@ -271,6 +271,7 @@ class WindowChanged(Message, frozen=True, kw_only=True, tag="window.changed"):
     state: ViewReply
     rows: int = 0  # rows of the surfaces shown that have values
     total: int = 0
+    recorded: float = 0.0  # seconds of the video that is being made, so far
 
 
 class RecordDone(Message, frozen=True, kw_only=True, tag="record.done"):

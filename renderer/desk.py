@@ -86,6 +86,8 @@ class Host(Protocol):
 
     def close(self) -> None: ...
 
+    def say(self, text: str) -> None: ...
+
     @property
     def person(self) -> bool: ...
 
@@ -111,9 +113,7 @@ class Desk:
         self._shows: dict[object, tuple[bytes, Show]] = {}
         self._aside = ThreadPoolExecutor(1, "aside")
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self.reel = Reel(
-            stage, host.size, studio, lambda: self.beside, pictures, self._aside.submit, host.post, self._recorded
-        )
+        self.reel = Reel(stage, host.size, studio, pictures, host.post, self._recorded)
 
     # ------------------------------------------------------------ in
 
@@ -171,7 +171,7 @@ class Desk:
             case RecordStart(save=save, fps=fps, seconds=seconds):
                 self.reel.record(save, fps, seconds)
             case RecordStop():
-                self.reel.stop(lambda shot, _: self._ok(peer, request, shot), lambda e: self._refuse(peer, request, e))
+                self.reel.stop(lambda shot: self._ok(peer, request, shot), lambda e: self._refuse(peer, request, e))
                 return None
             case Turntable():
                 self.reel.turn(request)
@@ -217,7 +217,7 @@ class Desk:
     @property
     def beside(self) -> Studio:
         """What draws pictures and streams: the window's own studio where nobody looks at that."""
-        if not self.host.person:
+        if not (self.host.person or self.reel.recording):
             return self.studio
         if self._beside is None:
             self._beside = Studio(self.stage, self.studio.renderer.ctx)
@@ -363,11 +363,16 @@ class Desk:
         ):
             self._pictures.popitem(last=False)
 
-    def _recorded(self, shot: ShotReply | None, error: InputError | None, path: Path | None) -> None:
+    def _recorded(self, outcome: ShotReply | InputError) -> None:
         """A video ended."""
-        if shot is not None and path is not None:
-            self._remember(shot.picture, path)
-        message = RecordDone(shot=shot, error=None if error is None else error.msg)
+        if isinstance(outcome, ShotReply):
+            assert outcome.saved is not None
+            self._remember(outcome.picture, Path(outcome.saved))
+            message = RecordDone(shot=outcome)
+            self.host.say(f"Saved as {outcome.saved}")
+        else:
+            message = RecordDone(error=outcome.msg)
+            self.host.say(outcome.msg)
         for peer in self.watchers:
             self.door.tell(peer, message)
 
@@ -481,7 +486,7 @@ class Desk:
         if not self.watchers or now < self._next_watch:
             return
         rows, total = self.stage.rows
-        message = WindowChanged(state=self.state(), rows=rows, total=total)
+        message = WindowChanged(state=self.state(), rows=rows, total=total, recorded=self.reel.seconds)
         for peer, told in self.watchers.items():
             if told != message:
                 self.watchers[peer] = message
@@ -491,7 +496,7 @@ class Desk:
     def wait_s(self, now: float, settled: bool) -> float | None:
         """How long until something of this is due."""
         waits = [stream.wait_s(self.stage.revision, settled, now) for stream in self.streams]
-        waits.append(self.reel.wait_s(now))
+        waits.append(self.reel.wait_s(now, self.studio.drawn))
         if self.watchers and now < self._next_watch:
             waits.append(self._next_watch - now)
         known = [w for w in waits if w is not None]
@@ -499,9 +504,7 @@ class Desk:
 
     def close(self) -> None:
         """Finish what is being packed and recorded; remove what was kept."""
-        if self.reel.film is not None and self.reel.film.cameras is None:
-            self.reel.stop()
-        self.reel.cancel()
+        self.reel.close()
         self._aside.shutdown(wait=True)
         if self._temporary is not None:
             self._temporary.cleanup()

@@ -149,14 +149,14 @@ class Recorder:
     def close(self, time: float | None = None) -> Path:
         """Finish the video, the last picture shown until `time` (at least one frame), and put it in its place. Raises
         InputError, with no file left, where no picture came or the encoder failed."""
-        if self._held is None:
+        if self._held is None and not self._child.poll():
             self.cancel()
             raise InputError(f"{self.path}: no picture was recorded: there is no video", code="wrong_state")
         self._fill(self._latest, patient=True)  # what the encoder had no room for
         before = self.frames
         if time is not None:
             self._fill(time, patient=True)
-        if self.frames == before:
+        if self.frames == before and self._held is not None:
             self._send(1, patient=True)
         try:
             self._end()

@@ -44,6 +44,7 @@ class Studio:
         self._empty = Scene()
         self._mirrors: dict[str, Scene] = {}  # the stage's scenes under a view of the studio's own
         self._frames: tuple[object, list[Frame]] | None = None
+        self.drawn = 0  # pictures, refined ones too: another one than before where it grew
 
     def draw(
         self, size: Size, scale: float, *, still: bool, view: View | None = None, interacting: bool = False
@@ -66,6 +67,7 @@ class Studio:
             samples=None if still else 1,
             interacting=interacting,
         )
+        self.drawn += 1
         for shown in self.stage.shown:
             shown.drawn_by(self)
         if view is None or view == self.stage.view:
@@ -77,6 +79,7 @@ class Studio:
         good as a still now."""
         until = time.monotonic() + budget_s
         while self.renderer.refine():
+            self.drawn += 1
             if time.monotonic() >= until:
                 return False
         return True

@@ -46,6 +46,7 @@ IDLE_S = 0.5  # between looks at the clock when nothing happens
 BUDGET_S = 0.010  # of messages between two frames
 MOST_BROKEN = 20  # pictures that cannot be drawn, before it gives up
 SAID_S = 1.6  # how long a word about a key stays
+LETTER_S = 0.08  # and each letter of a longer one
 DONE, BROKEN, WRONG = 0, 1, 2
 VERSION = "0.1.0"
 
@@ -139,7 +140,7 @@ class Window:
             traceback.print_exc()
             self._drawn, self._still, self._laid = self._wanted(), True, None
             self._next_frame = time.monotonic() + 1.0
-            self._say(f"This picture could not be drawn: {type(e).__name__}: {e}")
+            self.say(f"This picture could not be drawn: {type(e).__name__}: {e}")
 
     def _heard(self, heard: Heard) -> None:
         """In the link's thread."""
@@ -181,7 +182,7 @@ class Window:
             self._hand = out.state
             self.stage.look(out.view)
             if out.note:
-                self._say(out.note)
+                self.say(out.note)
             for action in out.actions:
                 self._do(action)
 
@@ -195,7 +196,7 @@ class Window:
                 try:
                     self._make(action)
                 except InputError as e:
-                    self._say(e.msg)
+                    self.say(e.msg)
 
     def _make(self, action: controls.Action) -> None:
         reel, name = self.desk.reel, self.stage.title.replace("/", "-").lstrip(".")[:80] or "window"
@@ -206,11 +207,11 @@ class Window:
                 self.stage.view,
                 *self.size(),
                 name,
-                lambda shot, _: self._say(f"Saved as {shot.saved}"),
-                lambda e: self._say(e.msg),
+                lambda shot, _: self.say(f"Saved as {shot.saved}"),
+                lambda e: self.say(e.msg),
             )
         elif reel.busy:
-            reel.stop(lambda shot, _: self._say(f"Saved as {shot.saved}"), lambda e: self._say(e.msg))
+            reel.stop()
         else:
             reel.record(name, 30, 600.0)
 
@@ -219,21 +220,18 @@ class Window:
         reel, now = self.desk.reel, time.monotonic()
         if reel.turning is not None and self._hand.drag is not None:
             reel.turning.at = now
-        try:
-            reel.tick(now)
-        except InputError as e:  # the encoder is gone, the disk is full
-            reel.cancel()
-            self._say(e.msg)
+        reel.tick(now)
 
-    def _say(self, text: str) -> None:
-        self._said, self._said_until = text, time.monotonic() + SAID_S
+    def say(self, text: str) -> None:
+        """A word to the person, for a while."""
+        self._said, self._said_until = text, time.monotonic() + max(SAID_S, LETTER_S * len(text))
 
     # ------------------------------------------------------------ drawing
 
     def _notes(self, now: float) -> tuple[Note, ...]:
         said = (Note(self._said),) if now < self._said_until else ()
-        recording = self.desk.reel.note
-        return (*((Note(recording, "record"),) if recording else ()), *said, *self.stage.notes)
+        video = self.desk.reel.note
+        return (*(() if video is None else (video,)), *said, *self.stage.notes)
 
     def _wanted(self) -> object:
         """All that the picture depends on."""
@@ -250,7 +248,7 @@ class Window:
             return 0.0
         waits = [IDLE_S]
         settled_in = self._changed_at + SETTLED_S - now
-        if self.screen.person:
+        if self._seen_by_anyone():
             if self._wanted() != self._drawn or self._over(now) != self._laid:
                 waits.append(self._next_frame - now)
             elif not self._still:
@@ -264,6 +262,10 @@ class Window:
             waits.append(settled_in)
         return max(0.0, min(waits))
 
+    def _seen_by_anyone(self) -> bool:
+        """Whether there is a picture of the window: on a display, or without one in a recording."""
+        return self.screen.person or self.desk.reel.recording
+
     def _draw(self) -> None:
         now = time.monotonic()
         if self.stage.revision != self._seen:
@@ -271,7 +273,9 @@ class Window:
             if self.link is not None:
                 self.link.retitle(self.stage.title)
         settled = now - self._changed_at >= SETTLED_S
-        if self.screen.person and min(self.screen.size) > 0 and now >= self._next_frame:
+        if not self._seen_by_anyone():
+            self._drawn = None  # by now somebody else's picture is in the studio
+        elif min(self.screen.size) > 0 and now >= self._next_frame:
             if self._wanted() != self._drawn:
                 self._paint()
             elif settled and not self._still:
@@ -279,21 +283,10 @@ class Window:
                 self._lay(now)
             elif self._over(now) != self._laid:
                 self._lay(now)
-        if self.desk.reel.busy:
-            self._feed(now, settled)
+        if self._drawn is not None and self.studio.drawn:
+            self.desk.reel.feed(self.studio.pixels, self.studio.drawn, now)
         self.desk.tell_watchers(now)
         self.desk.send_frames(now, settled)
-
-    def _feed(self, now: float, settled: bool) -> None:
-        """Give a recording the picture that is shown now; without a display it is drawn for it."""
-        key = (self._drawn, self._still) if self.person else (self._wanted(), settled)
-
-        def pixels() -> NDArray[np.uint8]:
-            if not self.person:
-                self.studio.draw(*self.size(), still=settled)
-            return self.studio.pixels()
-
-        self.desk.reel.feed(pixels, key, now)
 
     def _draw_now(self) -> None:
         """For callbacks in which the system waits for a picture: a resize, an uncovered window."""
@@ -316,20 +309,22 @@ class Window:
 
     def _lay(self, began: float) -> None:
         """Show the picture drawn last, with what lies over it."""
+        self._laid = self._over(began)
+        if self._buffer is None:  # no display
+            self._next_frame = max(began + 1.0 / self._fps, time.monotonic())
+            return
         size, scale = self.size()
-        over, hand = self._over(began), self._hand
+        hand = self._hand
         _, frame = self.studio.at(size, scale, *(hand.pointer or (0.0, 0.0)))
         hit = None if hand.pointer is None else picking.pick(frame, *hand.pointer)
         pivot = None
         if hand.pivot:
             pivot = moves.pivot_pixel(self.stage.view, self.studio.place(size, scale, self._grasped))
         ink = hud.letter(hud.Hud(frame, hit, hand.pointer, pivot, self._notes(began), hand.help))
-        assert self._buffer is not None
         self.studio.show(self._buffer, ink)
         self.screen.swap()
         ended = time.monotonic()
         self.screen.entitle(f"{self.stage.title} - thalweg")
-        self._laid = over
         self._next_frame = max(began + 1.0 / self._fps, ended)
         if self._trace is not None:
             line = {"at": ended, "ms": 1000 * (ended - began), "rows": self.stage.rows[0], "still": self._still}
