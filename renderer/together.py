@@ -12,7 +12,7 @@ from renderer.camera import Rect
 from renderer.facts import Fact
 from renderer.frame import Frame
 from renderer.ink import Ink
-from renderer.layers import colorbar, critical, legend
+from renderer.layers import colorbar, critical, legend, title
 from renderer.layers.colorbar import ColorBar
 from renderer.layers.critical import glyph
 from renderer.layers.legend import Entry
@@ -34,7 +34,7 @@ def names(whole: Frame, ink: Ink, said: comparing.Names) -> None:
             size *= 0.95
         ink.text(fonts.shortened(said.title, size, widest, True), x, y, size, theme.text, bold=True)
         small = fonts.SUBTITLE * u
-        for k, line in enumerate(fonts.wrapped(said.subtitle, small, widest, lines=layout.subtitle_lines)):
+        for k, line in enumerate(title.broken(said.subtitle, small, widest, layout.subtitle_lines)):
             ink.text(line, x, y + (25 + 20 * k) * u, small, theme.muted)
     if whole.view.layers.provenance:
         x, y = layout.margin, layout.provenance[1]
