@@ -169,6 +169,12 @@ Examples:
   thalweg window open --from pca-contours-3d.png
   thalweg window open --ssh me@cluster
 """,
+        action="open_window",
+        key="w",
+        label="window",
+        when="live surface",
+        words="new open 3d opengl show",
+        foot=5,
     ),
     Command(
         "window list",
@@ -680,16 +686,6 @@ APP_COMMANDS = (
         label="view",
         words="view window colour camera steer",
         foot=4,
-    ),
-    Command(
-        "window",
-        "Open a window for the surface.",
-        action="open_window",
-        key="w",
-        label="window",
-        when="live surface",
-        words="window open 3d opengl",
-        foot=5,
     ),
     Command(
         "copy",
