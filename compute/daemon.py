@@ -39,6 +39,7 @@ BEAT_S = 1.0
 BACKUP_S = 3600.0
 STOP_S = 10.0  # a worker that has not let go by then is ended; what it had committed is kept
 FAIR = 64  # requests taken in one turn of the loop, so that rows and heartbeats are never starved
+MORE = int(zmq.SNDMORE)  # an enum's | costs as much as sending a small frame
 SWITCH_S = 0.0005  # the store's thread asks for the interpreter often: it waits no longer than this each time
 SOCKET_PATH = 100  # bytes; the system's limit is 107
 SEND_HWM, EVENT_HWM = 1000, 200
@@ -71,6 +72,8 @@ class Daemon:
         self.ends: dict[str, str] = {}
         self.cmd: list[zmq.Socket[bytes]] = []
         self.evt: list[zmq.Socket[bytes]] = []
+        self._wanted: dict[zmq.Socket[bytes], set[bytes]] = {}  # prefixes that somebody subscribed to
+        self._poller, self._polled = zmq.Poller(), tuple[int, ...]()
         self._zap: zmq.Socket[bytes] | None = None
         self.wrk = self._socket(zmq.ROUTER, SEND_HWM)
         try:
@@ -158,6 +161,7 @@ class Daemon:
 
     def _event(self) -> zmq.Socket[bytes]:
         made = self._socket(zmq.XPUB, EVENT_HWM)
+        self._wanted[made] = set()
         made.setsockopt(zmq.XPUB_VERBOSE, 1)
         self.evt.append(made)
         return made
@@ -166,9 +170,16 @@ class Daemon:
 
     def publish(self, topic: str, event: EventMessage, arrays: codec.Arrays | None = None) -> None:
         """To every subscriber of the topic."""
-        frames = [topic.encode(), *codec.encode(event, arrays)]
-        for made in self.evt:
-            made.send_multipart(frames, copy=True)
+        name = topic.encode()
+        # A subscription is read before what its client asks after it is answered: nobody misses what is not sent.
+        wanted = [made for made in self.evt if name.startswith(tuple(self._wanted[made]))]
+        if not wanted:
+            return
+        *most, last = name, *codec.encode(event, arrays)
+        for made in wanted:
+            for frame in most:
+                made.send(frame, MORE)
+            made.send(last)
 
     def to_worker(self, peer: bytes, message: Message) -> None:
         """To one worker; one that is gone is noticed by its end."""
@@ -199,16 +210,8 @@ class Daemon:
         self._signalled = True
 
     def _turn(self) -> None:
-        poller = zmq.Poller()
-        for made in (*self.cmd, *self.evt, self.wrk, *([self._zap] if self._zap else [])):
-            poller.register(made, zmq.POLLIN)
-        poller.register(self._ours.fileno(), zmq.POLLIN)
-        for worker in self.service.crew.workers.values():
-            end = worker.handle.fileno()
-            if end is not None:
-                poller.register(end, zmq.POLLIN)
         wait = max(0.0, self._next_beat - time.monotonic())
-        found = dict(poller.poll(int(1000 * wait) + 1))
+        found = dict(self._ready().poll(int(1000 * wait) + 1))
         if self._ours.fileno() in found:
             with suppress(BlockingIOError):
                 while self._ours.recv(4096):
@@ -223,9 +226,22 @@ class Daemon:
                 self._requests(made)
         if self.wrk in found:
             self._rows()
+        for made in self.evt:  # who subscribed in this turn may have asked for a snapshot in it
+            self._subscriptions(made)
         self._safely("stored", self.store.completed)
         self._safely("time", self.service.tick)
         self._time()
+
+    def _ready(self) -> zmq.Poller:
+        """Of all sockets, the store's wake-up and the workers' ends; made anew when a worker comes or goes."""
+        ends = tuple(e for w in self.service.crew.workers.values() if (e := w.handle.fileno()) is not None)
+        if ends != self._polled or not self._poller.sockets:
+            self._poller, self._polled = zmq.Poller(), ends
+            for made in (*self.cmd, *self.evt, self.wrk, *([self._zap] if self._zap else [])):
+                self._poller.register(made, zmq.POLLIN)
+            for fd in (self._ours.fileno(), *ends):
+                self._poller.register(fd, zmq.POLLIN)
+        return self._poller
 
     def _safely(self, what: str, do: Callable[[], object]) -> None:
         """One thing of the loop. What nobody foresaw is logged; it costs that one thing, not the daemon."""
@@ -262,7 +278,7 @@ class Daemon:
                 break
             try:
                 message: Any
-                message, arrays = codec.decode(frames, FromWorker)
+                message, arrays = codec.decode(frames, FromWorker, ours=True)
                 self.service.heard(peer, message, arrays)
             except Exception as e:  # of a process of ours, yet not of this one: its mistake is not the daemon's end
                 self.service.distrust(peer, f"{type(e).__name__}: {e}")
@@ -272,7 +288,12 @@ class Daemon:
         new = False
         with suppress(zmq.Again):
             while True:
-                new |= made.recv(zmq.NOBLOCK)[:1] == b"\1"
+                told = made.recv(zmq.NOBLOCK)
+                if told[:1] == b"\1":
+                    new = True
+                    self._wanted[made].add(told[1:])
+                elif told[:1] == b"\0":
+                    self._wanted[made].discard(told[1:])  # the last one that had it is gone
         if new:
             self._heartbeat()  # tells the client that it is subscribed
 

@@ -48,6 +48,7 @@ class Sheet:
         self._todo = deque((i, k) for k in range(len(self.shares)) for i in self._order)
         self._parts: list[dict[int, dict[str, NDArray[np.generic]]]] = [{} for _ in self.beta]  # by row, then pass
         self._came = np.zeros((len(self.shares), len(self.beta)), dtype=bool)
+        self._done = 0  # of them
         self.path = np.zeros(0, dtype=PATH_DTYPE)
         shape = (len(self.beta), len(self.alpha))
         self._shown = {name: np.full(shape, np.nan) for name in SHOWN}
@@ -80,6 +81,7 @@ class Sheet:
                 out += self._derive(group)
                 group = []
             parts[pass_] = {**sums, "n": np.array(n, dtype=np.int64)}
+            self._done += not self._came[pass_, i]
             self._came[pass_, i] = True
             group.append(i)
         return out + self._derive(group)
@@ -109,6 +111,7 @@ class Sheet:
                 del parts[k]
             self._derive([i])
         self._came[pass_:] = False
+        self._done = int(self._came.sum())
         self._todo = deque((i, k) for k in range(pass_, len(self.shares)) for i in self._order)
 
     def _derive(self, rows: list[int]) -> list[dict[str, NDArray[np.float64]]]:
@@ -144,7 +147,7 @@ class Sheet:
     @property
     def rows_done(self) -> int:
         """Row-passes that have come in."""
-        return int(self._came.sum())
+        return self._done
 
     @property
     def rows_total(self) -> int:
@@ -163,12 +166,14 @@ class Sheet:
     @property
     def complete(self) -> bool:
         """Every row has seen all of the data, or as much as `until` asks for."""
-        return bool(self._came.all()) or self._settled()
+        return self._done == self._came.size or self._settled()
 
     def _settled(self) -> bool:
         """No finite point's standard error of this estimate is above `until`, and the passes begun are whole."""
+        if self.until is None:
+            return False
         whole: NDArray[np.bool_] = np.asarray(self._came.all(axis=1))
-        if self.until is None or not whole[0] or self._came[~whole].any():
+        if not whole[0] or self._came[~whole].any():
             return False
         n, samples = int(self._n.min()), self.shares[-1].stop
         moves = shares.sem_of_estimate(self._shown["sem"], n, samples)

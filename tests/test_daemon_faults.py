@@ -487,6 +487,41 @@ def test_a_stopped_subscriber_costs_no_memory_and_is_exact_when_it_wakes(
     assert grown < 12 << 20  # 200 events wait for it, 2.4 MB; all of them are 29 MB, and more with many narrow rows
 
 
+def test_events_come_as_long_as_somebody_is_subscribed(fake: Daemon) -> None:
+    """What nobody listens to is not sent: who leaves, or comes back, takes nothing from the others."""
+    client = fake.client()
+    _, plane = made_of(client)
+    context: zmq.Context[Any] = zmq.Context()
+
+    def listening() -> zmq.Socket[bytes]:
+        sub: zmq.Socket[bytes] = context.socket(zmq.SUB)
+        for prefix in (b"surface/", b"hb/"):
+            sub.setsockopt(zmq.SUBSCRIBE, prefix)
+        sub.connect(f"ipc://{fake.folder}/evt")
+        assert sub.poll(10_000)
+        return sub
+
+    def rows(sub: zmq.Socket[bytes], seed: int) -> list[int]:
+        (job,) = submit(client, SurfaceSpec(plane=plane, grid=grid(5, 20), limit=256, seed=seed))
+        surface, seqs = done(client, job).surface, list[int]()
+        topic = f"surface/{surface}/".encode()
+        while sub.poll(2000 if len(seqs) < 22 else 0):
+            name, header, *_ = sub.recv_multipart()
+            seqs += [msgpack.unpackb(header)["seq"]] * (name == topic)
+        return seqs
+
+    whole = list(range(1, 23))  # its beginning, twenty rows, its end
+    first, second = listening(), listening()
+    assert rows(first, 1) == rows(second, 2) == whole
+    first.close(0)
+    assert rows(second, 3) == whole
+    second.close(0)
+    third = listening()
+    assert rows(third, 4) == whole
+    third.close(0)
+    context.term()
+
+
 def state(client: Client) -> Any:
     """What no bad input may change."""
     status = client.request(r.Status(id=new_id()))
