@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SYSTEM := libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri dataset-fashion-mnist python3-venv
+SYSTEM := libegl1 libgl1 libegl-mesa0 libgl1-mesa-dri dataset-fashion-mnist python3-venv xvfb xdotool
 MISSING = $(shell for p in $(SYSTEM); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 WORKERS ?= 2
 # Two test processes of two threads on two cores: threads that wait by spinning would take them from each other.
@@ -18,7 +18,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 setup: system $(STAMP)
 
-# Pictures need EGL and a GL driver (Mesa draws without a graphics card); Fashion-MNIST comes as a Debian package.
+# Pictures need EGL and a GL driver (Mesa draws without a graphics card); Fashion-MNIST comes as a Debian package. Windows
+# are tested on a display of their own (xvfb), with a hand at mouse and keys (xdotool).
 system:
 	@missing="$(strip $(MISSING))"; \
 	if ! command -v dpkg-query >/dev/null; then \

@@ -41,6 +41,12 @@ def until(found: Callable[[], T | None], what: str = "it", patience_s: float = P
         time.sleep(every_s)
 
 
+def own_memory(pid: int) -> int:
+    """Resident bytes of a process that are neither files nor shared."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
 class Window:
     """`with Window(folder, FILE, "--workspace", ...) as window:`; killed at the end if it still lives."""
 

@@ -38,6 +38,8 @@ def kind_of(info: inspect.Type, seen: dict[str, type]) -> str:
         case inspect.StrType():
             if info.pattern and "26" in info.pattern:
                 return "ULID"
+            if info.pattern and "/" in info.pattern:
+                return "file name"
             return "hex" if info.pattern else "text"
         case inspect.IntType() | inspect.FloatType():
             name = "int" if isinstance(info, inspect.IntType) else "float"
