@@ -160,7 +160,7 @@ async def test_without_colours_a_picture_is_shades_and_nothing_else(monkeypatch:
         for widget in (block, heat):
             strips = [widget.render_line(y) for y in range(10)]
             assert set("".join(s.text for s in strips)) <= set(" ░▒▓█")
-            assert not any(segment.style and segment.style.color for strip in strips for segment in strip)
+            assert {segment.style for strip in strips for segment in strip} == {widget.rich_style}
 
 
 # ---------------------------------------------------------------- the heat map

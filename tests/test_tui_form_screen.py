@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -22,8 +23,8 @@ from textual import events
 from textual.app import App
 from textual.pilot import Pilot
 
-from tui.screens.form import FormScreen, estimate_text
-from tui.widgets.controls import Line, Pick, PickList, Ticks, Toggle
+from tui.screens.form import FormScreen, begun, estimate_text, known_of, referred
+from tui.widgets.controls import Changed, Line, Pick, PickList, Ticks, Toggle
 
 SMALL, LARGE = (80, 24), (120, 36)
 
@@ -224,12 +225,12 @@ async def test_one_estimate_is_asked_when_typing_pauses() -> None:
     app = stage("surface", office)
     async with app.run_test(size=LARGE) as pilot:
         await until(pilot, lambda: app.focused is not None)
-        focus(app, "grid.alpha.count")
-        await pilot.pause()
-        await pilot.press("5", "1", "2")
-        await until(pilot, lambda: office.estimates)
-        assert len(office.estimates) == 1
-        assert office.estimates[0].spec.grid.alpha.count == 512
+        await until(pilot, lambda: office.estimates)  # of the form as it opened
+        row = app.screen_.rows["grid.alpha.count"]
+        for raw in ("5", "51", "512"):
+            row.post_message(Changed(row.asked.path, raw))
+        await until(pilot, lambda: len(office.estimates) > 1)
+        assert [e.spec.grid.alpha.count for e in office.estimates] == [25, 512]
         said = app.screen_.query_one("#estimate")
         await until(pilot, lambda: "120 points · each over 1,437 images · 12.0 MB" in str(said.render()))
 
@@ -268,3 +269,44 @@ def test_form_looks_as_it_did(kind: str, size: tuple[int, int], snap_compare: An
         await until(pilot, lambda: end in str(said.render()))
 
     assert snap_compare(stage(kind, Office()), terminal_size=size, run_before=settle)
+
+
+# ---------------------------------------------------------------- in the app
+
+
+def record(**fields: Any) -> Any:
+    """A row of the app's store."""
+    return SimpleNamespace(**fields)
+
+
+def test_what_there_is_to_choose_comes_from_the_store_newest_first() -> None:
+    old, new = samples.RUN, samples.RUN2
+    runs = {
+        id: record(id=id, name="", model="vgg11", dataset="digits", epochs=3, epochs_done=2, loss=None, created=when)
+        for id, when in ((old, "2026-01-01"), (new, "2026-01-02"))
+    }
+    plane = record(id="p", hash=samples.PCA, name="mine", kind="pca", run=old, created="")
+    surface = record(id=samples.SURFACE, name="s", model="vgg11", data="digits", created="")
+    found = known_of(record(runs=runs, planes={"p": plane}, surfaces={"s": surface}))
+    assert [c.value for c in found.runs] == [new, old]
+    assert found.runs[0].note == "2 of 3 epochs"
+    assert found.kinds == {samples.PCA: "pca"}
+    assert found.names == {samples.SURFACE: "s"}
+
+
+def test_a_duplicate_refers_to_what_an_earlier_job_gave() -> None:
+    job = record(run=samples.RUN, plane=samples.PCA, surface="")
+    spec = {"kind": "plane", "direction": "random", "trajectory": "job:J", "origin": "job:J@last"}
+    found = referred(spec, {"J": job})
+    assert (found["trajectory"], found["origin"]) == (samples.RUN, f"{samples.RUN}@last")
+    assert referred({"plane": "job:gone"}, {}) == {"plane": "job:gone"}
+
+
+def test_a_form_opens_filled_with_as_much_of_a_spec_as_there_is() -> None:
+    made = begun("surface", {"plane": samples.RANDOM}, samples.catalogue(), samples.workspace())
+    assert made.value("plane") == samples.RANDOM
+    made = begun("plane", {"direction": "pca", "trajectory": "9" * 26}, samples.catalogue(), samples.workspace())
+    assert made.spec().trajectory == "9" * 26  # an old run, which is not in the list
+    assert (
+        begun("export", {"format": "npz"}, samples.catalogue(), samples.workspace()).value("target") == samples.SURFACE
+    )

@@ -3,6 +3,7 @@ what is refused at the field that is meant. Its result are the jobs, or None whe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -19,9 +20,9 @@ from textual.widgets import Button, Static
 
 from protocol.errors import InputError
 from protocol.exchange import new_id
-from protocol.requests import Catalogue, EstimateReply, JobInfo, Submitted
+from protocol.requests import Catalogue, EstimateReply, JobGet, JobInfo, Submitted
 from tui import progress
-from tui.forms import FORMS, Form, ImportForm, Known, again, known
+from tui.forms import FORMS, ExportForm, Form, ImportForm, Known, again, known
 from tui.widgets.controls import Changed, Row, TooLong
 
 PAUSE_S = 0.6  # without a change, before an estimate is asked
@@ -294,12 +295,13 @@ class FormScreen(ModalScreen[tuple[JobInfo, ...] | None]):
             self._focus(path)
             return
         self._busy = False
+        store = getattr(self.app, "store", None)
+        if isinstance(self.form, ExportForm) and store is not None:
+            self.app.run_worker(fetched(self.app, infos[0].job, self.form.out()), group="export")
         self.dismiss(infos)
 
     async def _sent(self, jobs: tuple[Submitted, ...], file: Path) -> tuple[Submitted, ...]:
         """The jobs of an import, whose file the daemon has now."""
-        import asyncio
-
         from tui import packing
 
         client: Any = getattr(self.client, "client", None) or self.client  # the hub's
@@ -391,6 +393,24 @@ def _entered(context: Any) -> Any:
             return context.__exit__(*exc)
 
     return Entered()
+
+
+async def fetched(app: Any, job: str, folder: Path) -> None:
+    """Wait for an export, then put its files into a folder of this machine, and say where they are."""
+    while True:
+        row = app.store.jobs.get(job)
+        if row is not None and row.state == "done":
+            break
+        if row is not None and row.state in ("failed", "cancelled"):
+            return  # which is told already
+        await asyncio.sleep(PAUSE_S / 2)
+    try:
+        names = row.files or (await app.hub.request(JobGet(id=new_id(), job=job))).job.result.files
+        files = [await app.hub.client.fetch(folder / name, job=job, name=name, timeout_s=LONG_S) for name in names]
+    except InputError as e:
+        app.tell(f"export: {e.msg}", "error")
+        return
+    app.tell("exported " + ", ".join(str(f) for f in files))
 
 
 def estimate_text(reply: EstimateReply, kind: str) -> str:

@@ -346,6 +346,7 @@ class Row(Vertical):
         self.asked, self.heading = asked, heading
         self.control = control(asked, raw)
         self.wrong = ""
+        self._line: Static | None = None
 
     def compose(self) -> ComposeResult:
         if self.heading:
@@ -355,7 +356,6 @@ class Row(Vertical):
             yield self.control
             if hint := self.asked.hint():
                 yield Static(hint, classes="hint", markup=False)
-        yield Static(classes="wrong", markup=False)
 
     def show(self, asked: Field, raw: Raw) -> None:
         """Show what the form holds."""
@@ -364,7 +364,11 @@ class Row(Vertical):
 
     def say(self, wrong: str) -> None:
         """Show what is wrong with it; an empty sentence: nothing is."""
-        if wrong != self.wrong and self.is_mounted:
-            self.wrong = wrong
-            self.set_class(bool(wrong), "-wrong")
-            self.query_one(".wrong", Static).update(f"✗ {wrong}" if wrong else "")
+        if wrong == self.wrong or not self.is_mounted:
+            return
+        self.wrong = wrong
+        self.set_class(bool(wrong), "-wrong")
+        if self._line is None:  # made when it is first needed: a form has many rows
+            self._line = Static(classes="wrong", markup=False)
+            self.mount(self._line)
+        self._line.update(f"✗ {wrong}" if wrong else "")

@@ -24,7 +24,6 @@ from textual.widget import Widget
 
 BANDS: Final = 32
 SHADES: Final = " ░▒▓█"
-PLAIN: Final = Style()  # not None: filters of the app take every segment to have one
 Depth = Literal["colours", "shades"]
 Pixels = NDArray[np.uint8]  # (h, w, 3), top row first
 Index = NDArray[np.uint8]  # (h, w), places in a palette
@@ -210,11 +209,11 @@ class Blocks(Widget):
     def render_line(self, y: int) -> Strip:
         width = self.content_size.width
         if 2 * y + 1 >= len(self._index):
-            return Strip.blank(width, PLAIN)
+            return Strip.blank(width, self.rich_style)
         strip = self._strips.get(y)
         if strip is None:
             strip = self._strips[y] = self._strip(y)
-        return strip.adjust_cell_length(width, PLAIN)
+        return strip.adjust_cell_length(width, self.rich_style)
 
     def _strip(self, y: int) -> Strip:
         top, bottom = self._index[2 * y], self._index[2 * y + 1]
@@ -223,7 +222,7 @@ class Blocks(Widget):
             text = "".join(self._levels[k] for k in np.maximum(top, bottom))
             for x, mark in ((x, m) for (x, row), m in self._marks.items() if row == y and x < len(text)):
                 text = text[:x] + mark + text[x + 1 :]
-            return Strip([Segment(text, PLAIN)], len(text))
+            return Strip([Segment(text, self.rich_style)], len(text))
         pair = top.astype(np.int32) << 8 | bottom
         edges = [0, *(np.flatnonzero(np.diff(pair)) + 1).tolist(), len(pair)]
         marks = {x: m for (x, row), m in self._marks.items() if row == y}

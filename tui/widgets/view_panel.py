@@ -18,7 +18,17 @@ from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.steering import AsyncWindowClient
 from protocol.view import PRESETS, View, fields
-from protocol.windows import RecordStart, RecordStop, Screenshot, Show, Turntable, ViewGet, ViewReply, ViewSet
+from protocol.windows import (
+    RecordStart,
+    RecordStop,
+    Screenshot,
+    Show,
+    Turntable,
+    ViewGet,
+    ViewReply,
+    ViewSet,
+    WindowClose,
+)
 from tui import words
 from tui.fields import Field, of_struct
 from tui.widgets.controls import Changed, Row, TooLong
@@ -95,6 +105,7 @@ class ViewPanel(Panel):
             yield Button("F7 save", id="shot", compact=True, variant="primary")
             yield Button("F8 turn", id="turntable", compact=True)
             yield Button("F9 record", id="record", compact=True)
+            yield Button("close", id="close", compact=True)
         yield Static("", id="view-said", markup=False)
         with VerticalScroll(can_focus=False):
             group = ""
@@ -127,6 +138,7 @@ class ViewPanel(Panel):
     def _head(self) -> None:
         window = self.store.windows.get(self.target())
         what = f"window {window.title} {words.short(window.id)}" if window else "the picture in this terminal"
+        self.query_one("#close").display = window is not None
         self.query_one("#view-of", Static).update(words.plain(f"Settings of {what}"))
 
     def _say(self, text: str) -> None:
@@ -236,7 +248,7 @@ class ViewPanel(Panel):
             self.apply({"preset": id.removeprefix("preset-")})
             return
         {"shot": self.action_shot, "turntable": self.action_turntable, "record": self.action_record,
-         "compare": self.action_compare}[id]()  # fmt: skip
+         "compare": self.action_compare, "close": self.action_close}[id]()  # fmt: skip
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The setting that has the focus is on the screen."""
@@ -291,6 +303,18 @@ class ViewPanel(Panel):
         await self.request(RecordStart(id=new_id(), save=f"{self._name_of()}.mp4"))
         self.recording = True
         self._say("recording; F9 ends it")
+
+    def action_close(self) -> None:
+        """Close the window that is steered; jobs go on."""
+        self.thalweg.work(self._close())
+
+    async def _close(self) -> None:
+        id = self.target()
+        await self.request(WindowClose(id=new_id()))
+        client = self._clients.pop(id, None)
+        if client is not None:
+            await client.close()
+        self.thalweg.tell(f"window {words.short(id)} is closed")
 
     def action_compare(self) -> None:
         """Show a second surface beside the chosen one."""
