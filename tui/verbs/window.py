@@ -103,7 +103,7 @@ def window_open(
         names = ["last"]
     with ExitStack() as stack:
         opened = stack.enter_context(_opened(common, files, names, how))
-        _tell(opened, common)
+        _tell(opened, common, headless)
         if wait or common.ssh is not None:
             opened.wait()
 
@@ -194,7 +194,9 @@ def _ids(there: Reach, names: Sequence[str]) -> list[str]:
     return [things.thing(there.client, "surface", name)["id"] for name in names]
 
 
-def _tell(opened: Opened, common: Common) -> None:
+def _tell(opened: Opened, common: Common, headless: bool) -> None:
+    if not (opened.screen or headless) and opening.has_display():
+        starting.say("the display does not let us in: the window draws without one (thalweg window shot shows it)")
     if common.json:
         progress.print_json(
             {
