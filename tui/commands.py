@@ -221,6 +221,33 @@ Examples:
 """,
     ),
     Command(
+        "window record",
+        "Record what a window shows (MP4).",
+        "tui.verbs.film:window_record",
+        """
+The window may be turned and changed meanwhile, and rows may come. Ctrl-C ends the recording and keeps it. It is saved
+in the window's pictures folder; --out fetches it to here.
+
+Examples:
+  thalweg window record --seconds 20
+  thalweg window record --out training.mp4
+""",
+    ),
+    Command(
+        "window turntable",
+        "Turn a window's picture, or make a video of it turning (MP4).",
+        "tui.verbs.film:window_turntable",
+        """
+With --out or --save a video in full quality is made, of the window's view and size, while the window itself stays as it
+is. Ctrl-C gives it up.
+
+Examples:
+  thalweg window turntable --turns 2
+  thalweg window turntable --turns 0
+  thalweg window turntable --seconds 10 --out turn.mp4
+""",
+    ),
+    Command(
         "window close",
         "Close a window; jobs go on.",
         "tui.verbs.window:window_close",
