@@ -50,7 +50,7 @@ class Live(HalfBlock, can_focus=True):
         Binding("home,0", "place('fit')", "Whole", show=False),
         Binding("t", "place('top')", "From above", show=False),
         Binding("i", "place('iso')", "From a corner", show=False),
-        Binding("period", "preset(1)", "Next way", show=False),
+        Binding("full_stop", "preset(1)", "Next way", show=False),
         Binding("comma", "preset(-1)", "Way before", show=False),
     ]
 
