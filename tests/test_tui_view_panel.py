@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("textual")
 
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Static
 from tui_apps import until, used
@@ -19,6 +20,7 @@ from protocol.errors import InputError
 from protocol.view import PRESETS, View, fields, override, preset
 from protocol.windows import Screenshot, ShotReply, Show, ViewReply, ViewSet
 from tui.app import ThalwegApp
+from tui.state import Choice, Store
 from tui.widgets import view_panel
 from tui.widgets.controls import Line
 from tui.widgets.view_panel import HIDDEN, ViewPanel, view_fields
@@ -184,3 +186,36 @@ def test_every_setting_is_reached_by_the_keyboard(size: tuple[int, int], monkeyp
             await pilot.press("down")
 
     steered(use, monkeypatch, size)
+
+
+class Alone(App[None]):
+    """The panel by itself, with as much of the app as it asks for."""
+
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.panels: set[Any] = set()
+        self.store, self.choice = Store(), Choice()
+
+    def compose(self) -> ComposeResult:
+        yield ViewPanel()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+def test_the_tab_looks_as_it_did(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, snap_compare: Any) -> None:
+    window = FakeWindow()
+
+    async def client(_: ViewPanel) -> FakeWindow:
+        return window
+
+    monkeypatch.setattr(ViewPanel, "client", client)
+
+    async def settle(pilot: Pilot[Any]) -> None:
+        panel = pilot.app.query_one(ViewPanel)
+        await until(pilot, lambda: panel.state)
+        panel.rows["theme"].control.focus()
+        panel.rows["height"].say("expected a number from 0 to 10, got '99'")
+        await pilot.pause()
+
+    assert snap_compare(Alone(), terminal_size=size, run_before=settle)
