@@ -478,7 +478,11 @@ def main() -> None:
         with os.fdopen(fd, "w", encoding="utf-8") as out:
             traceback.print_exc(file=out)
         print(f"thalweg: the window broke ({type(e).__name__}: {e}); details are in {log}", file=sys.stderr)
-        window.screen.close()
+        with suppress(Exception):  # as far as they still can: the socket's folder goes, the daemon is told
+            window.door.stop()
+            if window.link is not None:
+                window.link.stop()
+            window.screen.close()
         os._exit(BROKEN)  # whatever the threads are at
     window.end()
 
