@@ -116,6 +116,14 @@ class ViewPanel(Panel):
                 self.rows[path] = Row(asked, asked.show(start[path]), heading)
                 yield self.rows[path]
 
+    def on_mount(self) -> None:
+        """The keys go to it, where it was opened to be used: its controls are there only now."""
+        self.call_after_refresh(self._take_focus)
+
+    def _take_focus(self) -> None:
+        if not getattr(self.screen, "on_list", True) and not self.has_focus_within and self.is_on_screen:
+            self.query(Button).first().focus()
+
     def areas(self) -> tuple[str, ...]:
         """The windows there are, and what is chosen."""
         return ("windows", f"surface/{self.choice.surface}")
@@ -264,7 +272,8 @@ class ViewPanel(Panel):
 
     def _name_of(self) -> str:
         """A name for a picture, of the surface and the time."""
-        row = self.store.surfaces.get(self.choice.surface)
+        shown = self.state.surfaces[0] if self.state and self.state.surfaces else self.choice.surface
+        row = self.store.surfaces.get(shown)
         called = (row.name or f"{row.model}-{words.short(row.id)}") if row else "surface"
         stem = "".join(c if c.isalnum() else "-" for c in called)[:60]
         return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
