@@ -38,6 +38,7 @@ WAITING = 500  # requests that the picture has not come to yet: then `busy`
 BUSY_S = 0.25
 MAX_MESSAGE = 2000  # characters of an error
 OUT_HWM = 1000  # messages to a peer that does not read; frames are bounded by their acknowledgements
+GOODBYE_S = 0.2  # a peer drops what it has not read when the connection ends: time to read the last answer
 FAIR = 64  # requests taken in before answers go out
 ZAP = "inproc://zeromq.zap.01"
 SOCKET_PATH = 100  # bytes; the system's limit is 107
@@ -93,6 +94,7 @@ class Door:
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         self._stopping = False
+        self._sent_at = 0.0
         self._thread: threading.Thread | None = None
         self._deliver: Deliver = lambda *_: None
         self._left: Callable[[bytes], None] = lambda _: None
@@ -165,6 +167,7 @@ class Door:
         if self._thread is not None:
             self._thread.join(3)
             self._thread = None
+            time.sleep(max(0.0, self._sent_at + GOODBYE_S - time.monotonic()))
         self._close()
 
     # ------------------------------------------------------------ the thread
@@ -189,6 +192,7 @@ class Door:
                 peer, frames = self._out.popleft()
                 try:
                     self._socket.send_multipart([peer, *frames], zmq.NOBLOCK)
+                    self._sent_at = time.monotonic()
                 except zmq.Again:
                     pass  # it does not read: its loss alone
                 except zmq.ZMQError:
