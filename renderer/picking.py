@@ -1,7 +1,9 @@
 """What is drawn at a pixel: a sight line through the picture, marched over the measured values. Pure; asks no GPU.
 
 Heights are those of the picture: smoothing, plateau or cut, logarithms, the height multiplier. Cells that are not drawn
-let the line through, down to the hatching on the floor that says why.
+let the line through, down to the hatching on the floor that says why. Where isolines hang alone in the air, the sight
+line goes on to the first isoline that it passes; where it passes none, it hits the sheet that they lie on, unseen as
+that is, so that every place between the lines has its value.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from renderer.field import refinement
 from renderer.frame import Frame
 
 State = Literal["measured", "missing", "diverged"]
+NEAR = 4.0  # units of length from an isoline that is pointed at
 FINE = 17  # places between two steps of the march that a crossing is looked for at
 FINEST = 4  # steps a measured cell, where the surface is smooth between the points
 MOST = 4096  # steps
@@ -82,15 +85,38 @@ def _march(frame: Frame, near: Floats, far: Floats) -> Hit | None:
         return None
     t = np.linspace(t0, t1, _steps(frame, np.abs(way) * (t1 - t0)))
     over = _over(frame, near, way, t)
+    first: Hit | None = None
+    alone = not (frame.view.layers.surface or frame.view.layers.mesh)
     for a, b in _crossings(over):
         fine = np.linspace(t[a], t[b], FINE)
         d = _over(frame, near, way, fine)
         for m in np.flatnonzero((d[1:] > 0) != (d[:-1] > 0)):
             at = near + way * (fine[m] + (fine[m + 1] - fine[m]) * d[m] / (d[m] - d[m + 1]))
             hit = _hit(frame, at)
-            if hit is not None:
+            if hit is not None and (not alone or _by_a_line(frame, hit)):
                 return hit
-    return None
+            first = first or hit
+    return first
+
+
+def _by_a_line(frame: Frame, hit: Hit) -> bool:
+    """Whether an isoline is drawn by a place on the surface."""
+    levels = frame.scale.levels
+    if not levels or frame.scene.axes is None:
+        return False
+    spans = [float(axis[-1] - axis[0]) for axis in frame.scene.axes]
+    da, db = (1e-3 * span for span in spans)
+    a, b = hit.alpha, hit.beta
+    u, right, up = frame.scene.field.at(np.array([a, a + da, a]), np.array([b, b, b + db]))
+    slope = np.array([right - u, up - u])  # for a thousandth of each side
+    steep = float(slope @ slope)
+    if not math.isfinite(steep) or steep == 0.0:
+        return False
+    units = frame.scale.unit(np.array([level.value for level in levels], float))
+    way = slope * (units[np.abs(units - u).argmin()] - u) / steep
+    line = frame.world(np.array([a + way[0] * da]), np.array([b + way[1] * db]))[0]
+    ends = frame.pixels(np.stack([hit.world, line]))[:, :2]
+    return bool(np.linalg.norm(ends[1] - ends[0]) <= NEAR * frame.unit)
 
 
 def _steps(frame: Frame, way: Floats) -> int:

@@ -68,6 +68,24 @@ def test_a_point_that_is_seen_is_picked_again(name, look):
     assert seen >= (1 if "zoomed" in look or look == "low" else 12)
 
 
+def test_an_isoline_in_the_air_is_picked_through_the_sheet_that_is_not_seen():
+    air = {"layers.surface": False, "layers.mesh": False, "layers.contours": True, "camera.elevation": 25}
+    lines = made(scenes.function(scenes.himmelblau), **air)
+    sheet = made(scenes.function(scenes.himmelblau), **(air | {"layers.surface": True}))
+    levels = lines.scale.unit(np.array([level.value for level in lines.scale.levels], float))
+    alpha, beta = (v.ravel() for v in np.meshgrid(np.linspace(-4.5, 4.5, 60), np.linspace(-4.5, 4.5, 60)))
+    on = np.abs(lines.scene.field.at(alpha, beta)[:, None] - levels).min(1) < 2e-3
+    behind = again = 0
+    for point, (x, y, _) in zip(lines.world(alpha[on], beta[on]), lines.pixels(lines.world(alpha[on], beta[on]))):
+        hit, over = picking.pick(lines, x, y), picking.pick(sheet, x, y)
+        assert hit is not None
+        if over is not None and np.linalg.norm(over.world - point) > 0.05:  # hidden, were the sheet filled
+            behind += 1
+            again += bool(np.linalg.norm(hit.world - point) < 0.02)
+    assert behind >= 5
+    assert again >= 0.5 * behind  # the others lie behind another line
+
+
 def test_the_values_are_those_of_the_nearest_measured_point():
     surface = scenes.resnet()
     made_ = made(surface)
