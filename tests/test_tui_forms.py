@@ -343,3 +343,19 @@ def test_a_random_plane_at_an_epoch_is_the_same_typed(monkeypatch: pytest.Monkey
             made.set("direction", direction)
             made.set("at", at)
             assert typed(made.command(), monkeypatch).spec == made.spec()
+
+
+@pytest.mark.slow
+def test_the_sample_catalogue_is_as_a_daemon_tells_it() -> None:
+    """Of the entries that the sample has; there may be more."""
+    pytest.importorskip("torch")
+    from compute.catalogue import catalogue
+
+    real, sample = catalogue(), samples.catalogue()
+    for table in ("models", "datasets", "directions", "metrics", "analyses", "exports", "imports"):
+        entries = {e["name"]: e for e in real[table]}
+        for entry in sample[table]:
+            told = msgspec.json.decode(msgspec.json.encode(entries[entry["name"]]))
+            assert {**told, "where": None} == {**entry, "where": None}
+    assert set(sample["losses"]) <= set(real["losses"])
+    assert sample["presets"] == real["presets"]

@@ -139,7 +139,8 @@ def surface(spec: SurfaceSpec) -> list[str]:
     if spec.data is not None:
         words += ["--dataset", spec.data]
     base = SurfaceSpec(plane=spec.plane)
-    words += changes(spec, base, ("plane", "path", "grid", "data", "until"))
+    words += changes(spec, base, ("plane", "path", "grid", "data", "passes", "until"))
+    words += ["--passes", str(spec.passes)]  # always: where it is not typed a daemon may have a default of its own
     if spec.until is not None:
         words += ["--until", f"sem={number(spec.until)}"]
     return words

@@ -420,7 +420,7 @@ def estimate_text(reply: EstimateReply, kind: str) -> str:
     if reply.samples and kind != "train":
         parts.append(f"{'each over ' if reply.points else ''}{reply.samples:,} images")
     if reply.bytes:
-        parts.append(f"{reply.bytes / 1e6:.1f} MB")
+        parts.append(f"{reply.bytes / 1e6:.1f} MB" if reply.bytes >= 1e5 else f"{reply.bytes / 1e3:.0f} kB")
     how = {"measured": "", "similar": ", from a job of another size"}.get(reply.how, "")
     took = "time unknown" if reply.seconds is None else f"about {progress.seconds_text(reply.seconds)}{how}"
     return " · ".join([*parts, took])
