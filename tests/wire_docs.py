@@ -40,7 +40,7 @@ def kind_of(info: inspect.Type, seen: dict[str, type]) -> str:
                 return "ULID"
             if info.pattern and "/" in info.pattern:
                 return "file name"
-            return "text" if not info.pattern else "hex" if "a-f" in info.pattern else "file name"
+            return "hex" if info.pattern else "text"
         case inspect.IntType() | inspect.FloatType():
             name = "int" if isinstance(info, inspect.IntType) else "float"
             low = (
