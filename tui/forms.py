@@ -510,7 +510,7 @@ def surface_of(plane_job: str, count: int) -> SurfaceSpec:
 
 
 def _surface_last(count: int) -> str:
-    return "thalweg surface last" + ("" if count == grids.AxisSpec().count else f" --grid {count}")
+    return "thalweg surface last" + ("" if count == grids.AxisSpec().count else f" --grid {count}") + " --passes 1"
 
 
 def _raw(value: Any) -> Raw:
