@@ -15,6 +15,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
+from textual.events import Hide, Key
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -72,6 +73,14 @@ def _log() -> Panel:
     return LogPanel(id="log", classes="tab")
 
 
+class Filter(Input):
+    """The words to filter by. A late word that it is hidden, of the layout before it was shown, costs it no focus."""
+
+    def _on_hide(self, event: Hide) -> None:
+        if self.display:
+            event.prevent_default()
+
+
 class MainScreen(Screen[None]):
     """Everything at once, as far as there is room."""
 
@@ -92,7 +101,7 @@ class MainScreen(Screen[None]):
         yield Banner(id="banner")
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                yield Input(id="filter", placeholder="filter: words of a name, id, model, state", compact=True)
+                yield Filter(id="filter", placeholder="filter: words of a name, id, model, state", compact=True)
                 yield Sidebar(id="sidebar")
             with Vertical(id="work"):
                 yield TabBar(id="tabs")
@@ -180,6 +189,28 @@ class MainScreen(Screen[None]):
         self.lay_out()
         self.sidebar.focus()
 
+    def on_key(self, event: Key) -> None:
+        """Letters typed so fast after the filter's key that they still went to the list belong into the filter."""
+        field = self.query_one("#filter", Input)
+        if self.focused is field and event.is_printable and event.character:
+            field.insert_text_at_cursor(event.character)
+            event.stop()
+
+    def on_descendant_blur(self) -> None:
+        """Something has the focus as long as this screen is there: keys must not go where nobody looks."""
+        self.call_after_refresh(self._refocus)
+
+    def _refocus(self) -> None:
+        if self.focused is not None or not self.is_current or not self.app.app_focus:
+            return
+        field = self.query_one("#filter", Input)
+        if field.display:
+            field.focus()
+        elif self.query_one("#left").display:
+            self.sidebar.focus()
+        else:
+            self._focus_tab()
+
     def next_pane(self) -> None:
         """From the list to the tab, to the picture, and back."""
         if self.focused is self.sidebar or self.focused is None:
@@ -228,7 +259,7 @@ class MainScreen(Screen[None]):
         self.lay_out()
         field = self.query_one("#filter", Input)
         field.display = True
-        field.focus()
+        self.set_focus(field)
 
     @on(Input.Changed, "#filter")
     def _filter(self, event: Input.Changed) -> None:
@@ -246,6 +277,6 @@ class MainScreen(Screen[None]):
             field.value = ""
             field.display = False
             self.sidebar.filter("")
-            self.sidebar.focus()
+            self.set_focus(self.sidebar)
         elif self.focused is not self.sidebar:
             self.show_list()
