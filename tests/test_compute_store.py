@@ -209,6 +209,21 @@ def test_rows_stored_together_are_those_stored_one_by_one(tables: Tables) -> Non
     assert [(e.seq, e.i, e.pass_) for e in events] == [(3 + k, i, p) for k, (i, p) in enumerate(order)]
 
 
+def test_a_row_costs_no_more_when_there_are_many(tables: Tables) -> None:
+    put_surface(tables, surface_record(height=3000))
+    steps: list[int] = []
+    same = sums(0, 0)
+    for first in (0, 2900):
+        if first:
+            tables.append_rows(SURFACE, [(i, 0, 512, same) for i in range(10, first)])
+        before = len(steps)
+        tables.db.set_progress_handler(lambda: steps.append(0), 100)
+        tables.append_rows(SURFACE, [(i, 0, 512, same) for i in range(first, first + 3)])
+        tables.append_rows(SURFACE, [(i, 0, 512, same) for i in range(first + 2, first + 6)])  # one is there
+        tables.db.set_progress_handler(None, 0)
+        assert len(steps) - before < 30, "100 instructions each"
+
+
 def test_the_pass_is_part_of_the_key(tables: Tables) -> None:
     """Without it the second pass's sums would be taken for a repetition of the first's."""
     stored(tables, [(0, 0), (0, 1)])

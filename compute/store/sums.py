@@ -22,6 +22,7 @@ class SumLayout:
 
     width: int
     columns: tuple[tuple[str, str, int], ...]  # name, dtype, first byte
+    sizes: tuple[tuple[str, int], ...]  # name, bytes
     size: int  # bytes of a row
 
     @classmethod
@@ -34,15 +35,15 @@ class SumLayout:
                 if name not in columns:
                     columns[name] = (name, dtype, at)
                     at += width * np.dtype(dtype).itemsize
-        return cls(width, tuple(columns.values()), at)
+        sizes = tuple((name, width * np.dtype(dtype).itemsize) for name, dtype, _ in columns.values())
+        return cls(width, tuple(columns.values()), sizes, at)
 
     def pack(self, sums: Mapping[str, bytes]) -> bytes:
         """The blob of named <f8 and <i4 arrays given as bytes. Raises InputError where one is absent, of another
         length or not declared."""
         parts = []
-        for name, dtype, _ in self.columns:
+        for name, expected in self.sizes:
             part = sums.get(name)
-            expected = self.width * np.dtype(dtype).itemsize
             if part is None or len(part) != expected:
                 got = "none" if part is None else f"{len(part)} bytes"
                 raise InputError(f"row: expected {expected} bytes of '{name}' ({self.width} points), got {got}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,24 +96,33 @@ class Surfaces(Events):
                         f"surface {surface}: expected a row of 0 to {height - 1} and a pass of 0 to "
                         f"{max(1, passes) - 1}, got row {i} of pass {pass_}"
                     )
-            there = self._which_are_there(surface, [(i, pass_) for i, pass_, *_ in piece])
-            values: list[Any] = []
-            new: dict[tuple[int, int], int] = {}
+            given: dict[tuple[int, int], tuple[int, bytes]] = {}
             for i, pass_, n, sums in piece:
-                blob = layout.pack(sums)
-                if (i, pass_) not in there and (i, pass_) not in new:
-                    values += (surface, i, pass_, n, blob, zlib.crc32(blob))
-                    new[i, pass_] = 0
-            if new:
-                self.db.execute(f"INSERT INTO rows VALUES {places(6, len(new))}", values)
-                new.update(zip(list(new), self.append_row_events(topic_of(surface), list(new))))
+                given.setdefault((i, pass_), (n, layout.pack(sums)))
+            try:
+                new = self._insert(surface, given)
+            except sqlite3.IntegrityError:  # some are there: nothing of the statement was done
+                there = self._which_are_there(surface, list(given))
+                new = self._insert(surface, {at: row for at, row in given.items() if at not in there})
             seqs += [new.pop((i, pass_), None) for i, pass_, *_ in piece]
         return seqs
 
+    def _insert(self, surface: str, rows: Mapping[tuple[int, int], tuple[int, bytes]]) -> dict[tuple[int, int], int]:
+        """Insert rows, (n, sums) by (i, pass), and their events; their seqs. Raises IntegrityError where one is
+        there."""
+        if not rows:
+            return {}
+        values = [x for (i, pass_), (n, blob) in rows.items() for x in (surface, i, pass_, n, blob, zlib.crc32(blob))]
+        self.db.execute(f"INSERT INTO rows VALUES {places(6, len(rows))}", values)
+        return dict(zip(rows, self.append_row_events(topic_of(surface), list(rows))))
+
     def _which_are_there(self, surface: str, rows: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-        wanted = f"(i, pass) IN (VALUES {places(2, len(rows))})"
-        given = [surface, *(x for row in rows for x in row)]
-        return set(self.db.execute(f"SELECT i, pass FROM rows WHERE surface = ? AND {wanted}", given))
+        # CROSS JOIN: looked up one by one; with IN, SQLite goes through all rows of the surface.
+        query = (
+            f"WITH wanted (i, pass) AS (VALUES {places(2, len(rows))}) SELECT rows.i, rows.pass FROM wanted CROSS JOIN"
+        )
+        given = [*(x for row in rows for x in row), surface]
+        return set(self.db.execute(f"{query} rows USING (i, pass) WHERE surface = ?", given))
 
     def _layout(self, surface: str) -> tuple[SumLayout, int, int, bool]:
         row = self.db.execute(
