@@ -51,6 +51,7 @@ class Scale:
     def unit(self, values: Floats, log: bool | None = None) -> Floats:
         """Values to unit values, in the space of resampling or, with `log` given, of that scale."""
         log = self.log if log is None else log
+        values = np.asarray(values, np.float64)
         with np.errstate(all="ignore"):
             if log:
                 a, b = math.log10(self.lo), math.log10(self.hi)
@@ -123,7 +124,7 @@ class Tally:
     of it that changed to `row`.
     """
 
-    def __init__(self, values: Floats, n: NDArray[np.int64]) -> None:
+    def __init__(self, values: Floats, n: NDArray[np.integer[Any]]) -> None:
         height, width = values.shape
         self.values = values
         self.finite, self.seen, self.positive = (np.zeros(height, np.int64) for _ in range(3))
@@ -136,11 +137,11 @@ class Tally:
         for i in range(0, height, 64):  # in pieces: copies of the whole field would take several times its memory
             self._count(slice(i, i + 64), n[i : i + 64])
 
-    def row(self, i: int, n: NDArray[np.int64]) -> None:
+    def row(self, i: int, n: NDArray[np.integer[Any]]) -> None:
         """Row i of `values` changed; `n` (W,) are its samples."""
         self._count(slice(i, i + 1), n[None])
 
-    def _count(self, at: slice, n: NDArray[np.int64]) -> None:
+    def _count(self, at: slice, n: NDArray[np.integer[Any]]) -> None:
         values = self.values[at]
         seen = n > 0
         valid = self._valid[at] = seen & np.isfinite(values)
@@ -164,14 +165,15 @@ class Tally:
         """At most about SAMPLE of the finite values, evenly spaced: enough for a quantile."""
         some: Floats = self._sample[np.isfinite(self._sample)]
         if not some.size and self.count:  # all of them lie between the columns looked at
-            some = self.values[self._valid]
+            some = self.values[self._valid].astype(np.float64)
         return some
 
     def above(self, value: float) -> int:
         """How many finite values are over `value`."""
         rows = np.flatnonzero(self.high > value)
         with np.errstate(invalid="ignore"):
-            return int(np.count_nonzero(self._valid[rows] & (self.values[rows] > value)))
+            over = self.values[rows] > np.float64(value)  # which float32 may not hold
+        return int(np.count_nonzero(self._valid[rows] & over))
 
     def best(self, highest: bool) -> tuple[int, int]:
         """(i, j) of the lowest finite value, or the highest: the first in order of rows."""
@@ -179,12 +181,12 @@ class Tally:
         return i, int(np.argmax(self._valid[i] & (self.values[i] == (self.high if highest else self.low)[i])))
 
 
-def scale(values: Floats, n: NDArray[np.int64], view: View) -> Scale:
+def scale(values: Floats, n: NDArray[np.integer[Any]], view: View) -> Scale:
     """The scale of `values` (H, W), of which those with n == 0 are not measured and others not finite diverged."""
     return shared([(values, n)], view)[0]
 
 
-def shared(fields: Sequence[tuple[Floats, NDArray[np.int64]]], view: View) -> list[Scale]:
+def shared(fields: Sequence[tuple[Floats, NDArray[np.integer[Any]]]], view: View) -> list[Scale]:
     """The scales of several fields (values, n) that are compared: one range, one threshold, one set of levels, from the
     points of all; the counts and the lowest point are each field's own."""
     return tallied([Tally(values, n) for values, n in fields], view)

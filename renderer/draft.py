@@ -7,6 +7,7 @@ measurement, enters no scale and marks no minimum, and each row that comes repla
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def gaps(n: NDArray[np.int64], i: int | None = None) -> list[tuple[int, int]]:
+def gaps(n: NDArray[np.integer[Any]], i: int | None = None) -> list[tuple[int, int]]:
     """Pairs (a, b) of measured rows with none between them and at least one unmeasured row there; with `i`, only
     those that end at row i."""
     measured = np.flatnonzero((n > 0).any(1))
@@ -28,7 +29,7 @@ def fill(out: Floats, values: Floats, pairs: list[tuple[int, int]], log: bool) -
     rows: list[int] = []
     for a, b in pairs:
         t = (np.arange(a + 1, b) - a)[:, None] / (b - a)
-        lower, upper = values[a], values[b]
+        lower, upper = (values[i].astype(np.float64) for i in (a, b))
         with np.errstate(all="ignore"):
             straight = lower * (1 - t) + upper * t
             if log:

@@ -8,6 +8,7 @@ neighbour is the linear continuation. Only the samples that a place needs are re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Field:
         alpha: Floats,
         beta: Floats,
         values: Floats,
-        n: Ints,
+        n: NDArray[np.integer[Any]],
         unit: Callable[[Floats], Floats],
         smoothing: Smoothing,
         drafted: bool = False,

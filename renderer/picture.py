@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from renderer import frame as frames
 from renderer import layers
 from renderer.camera import Rect
-from renderer.gl import context
+from renderer.gl import context, memory
 from renderer.gl.kit import Kit
 from renderer.gl.targets import Targets
 from renderer.ink import Ink, Text
@@ -66,6 +66,7 @@ class Renderer:
     """Draws scenes with one GL context. Raises InputError (`unavailable`) where the machine has no OpenGL."""
 
     def __init__(self, ctx: moderngl.Context | None = None) -> None:
+        memory.return_large()
         self.ctx = ctx or context.standalone()
         self._targets: Targets | None = None
         with self.ctx:
@@ -142,6 +143,7 @@ class Renderer:
         if samples == 1:
             self._scene(parts, (0.0, 0.0), targets)
             self._overlay(parts, targets, letter)
+            targets.rest()
         else:
             while self._last.drawn < samples:
                 self._sample(self._last, targets)
@@ -164,6 +166,10 @@ class Renderer:
                         layer.sync(part.frame, CLEAN)
             self._sample(still, targets)
             self._finish(still, targets)
+            if still.drawn == still.samples:  # a window may now rest for hours
+                self._idle.use()
+                self._idle.clear()
+                memory.return_free()
         return True
 
     def _sample(self, still: _Still, targets: Targets) -> None:
@@ -174,6 +180,8 @@ class Renderer:
 
     def _finish(self, still: _Still, targets: Targets) -> None:
         targets.take(SAMPLES / still.drawn)
+        if still.drawn >= still.samples:
+            targets.rest()
         self._overlay(still.parts, targets, still.letter)
 
     def _scene(self, parts: Sequence[Part], shift: tuple[float, float], targets: Targets) -> None:

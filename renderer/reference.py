@@ -39,7 +39,8 @@ class Reference:
     ceiling: float  # and below it
 
     def code(self, values: Floats) -> Floats:
-        """Coded values, float64; NaN stays."""
+        """Coded values, float64 whatever they were; NaN stays."""
+        values = np.asarray(values, np.float64)
         with np.errstate(all="ignore"):
             if self.log:
                 values = np.where(values > 0, np.log10(values), np.where(values <= 0, -1e300, values))

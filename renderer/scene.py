@@ -2,8 +2,9 @@
 
     event, arrays -> Scene.apply -> Dirty -> each layer's sync -> draw
 
-The scene keeps the values in float64 as they came; everything that the screen shows derives from them and the view
-(see auto.py for the scales, field.py for values between the points). A surface comes whole or row by row.
+The scene keeps the values exactly as they came, in float32 where that holds them all; everything that the screen shows
+derives from them and the view (see auto.py for the scales, field.py for values between the points). A surface comes
+whole or row by row.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from renderer import auto, draft, reference
 from renderer.field import Field
 
 METRICS = ("loss", "accuracy", "sem")
+MOST_SMALL = 1 << 31  # samples of a point that int32 does not hold
 OFF_PLANE = 0.9  # over this median off-plane distance a projected path misleads (math.md, "Path")
 Floats = NDArray[np.float64]
 Event = Surface | SurfaceBegin | SurfaceRow | PathDone | SurfaceDone | View
@@ -56,14 +58,29 @@ EVERYTHING = Dirty(all=True, path=True, view=True)
 
 def unknown(shape: tuple[int, ...]) -> Floats:
     """NaN everywhere, read-only and without memory of its own: a metric that nothing told of yet."""
-    return np.broadcast_to(np.nan, shape)
+    return np.broadcast_to(np.float32(np.nan), shape)
+
+
+def slim(values: NDArray[Any]) -> Floats:
+    """A copy of values (H, W): in float32 where that holds each of them, as of those that came over the wire."""
+    with np.errstate(over="ignore"):
+        small = values.astype(np.float32)
+    if all(fits(row, small.dtype) for row in values):
+        return small  # type: ignore[return-value]
+    return values.astype(np.float64)
+
+
+def fits(row: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether an array of `dtype` holds every value of a row exactly."""
+    with np.errstate(over="ignore"):
+        return bool(np.array_equal(row.astype(dtype), row, equal_nan=True))
 
 
 class Scene:
     """The state of one window or picture.
 
-    `values[metric]` (H, W) float64 and `n` (H, W) int64 are in the axis order of protocol.grid; `axes` is
-    (alpha (W,), beta (H,)). Until a surface comes the scene is empty (`axes` is None).
+    `values[metric]` (H, W), float32 where that holds every value and else float64, and `n` (H, W) are in the axis order
+    of protocol.grid; `axes` is (alpha (W,), beta (H,)). Until a surface comes the scene is empty (`axes` is None).
     """
 
     def __init__(self, view: View | None = None) -> None:
@@ -72,7 +89,7 @@ class Scene:
         self.meta = SurfaceMeta()
         self.axes: tuple[Floats, Floats] | None = None
         self.values: dict[str, Floats] = {}
-        self.n: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self.n: NDArray[np.integer[Any]] = np.zeros((0, 0), np.int32)
         self.path: NDArray[np.void] = np.zeros(0, PATH_DTYPE)
         self.critical: NDArray[np.void] = np.zeros(0, CRITICAL_DTYPE)
         self.revision = 0  # grows with every change of what is shown, wherever it is seen from
@@ -117,9 +134,9 @@ class Scene:
         self._draft = self._tally = self._unmeasured = None
         self.id, self.meta = surface.meta.id, surface.meta
         self.axes = (surface.alpha, surface.beta)
-        self.values = {metric: np.asarray(getattr(surface, metric), np.float64) for metric in METRICS}
-        self.values = {m: unknown(v.shape) if np.isnan(v).all() else v.copy() for m, v in self.values.items()}
-        self.n = np.array(surface.n, np.int64)
+        told = {metric: getattr(surface, metric) for metric in METRICS}
+        self.values = {m: unknown(v.shape) if np.isnan(v).all() else slim(v) for m, v in told.items()}
+        self.n = np.array(surface.n, np.int32 if np.max(surface.n) < MOST_SMALL else np.int64)
         self.path, self.critical = surface.path, surface.critical
         return Dirty(all=True, path=True)
 
@@ -135,7 +152,7 @@ class Scene:
         shape = (len(axes[1]), len(axes[0]))
         self.id, self.meta = event.surface, event.meta
         self.values = {metric: unknown(shape) for metric in METRICS}
-        self.n = np.zeros(shape, np.int64)
+        self.n = np.zeros(shape, np.int32)
         self.path, self.critical = np.zeros(0, PATH_DTYPE), np.zeros(0, CRITICAL_DTYPE)
         return Dirty(all=True, path=True)
 
@@ -146,19 +163,27 @@ class Scene:
         rows = {metric: np.asarray(arrays[metric], np.float64) for metric in METRICS if metric in arrays}
         if "loss" not in rows or any(row.shape != (width,) for row in rows.values()):
             raise InputError(f"surface.row: expected 'loss' with {width} values, as many as the surface has columns")
+        finer = False
         for metric, row in rows.items():
-            if not self.values[metric].flags.writeable:
-                self.values[metric] = np.array(self.values[metric])
+            held = self.values[metric]
+            fine = not fits(row, held.dtype)
+            if fine or not held.flags.writeable:
+                self.values[metric] = np.array(held, np.float64 if fine else held.dtype)
                 if metric == self.view.metric:
                     self._tally = None  # it counts the old array
+                    finer = fine and self._draft is not None
             self.values[metric][event.i] = row
+        if event.n >= MOST_SMALL:
+            self.n = self.n.astype(np.int64)
         self.n[event.i] = event.n
         if self._unmeasured is not None:
             self._unmeasured[event.i] = event.n == 0
         if self._tally is not None:
             self._tally.row(event.i, self._counted(event.i))
+        if finer or not self.unfinished:  # drafts are to be made anew, or not needed any more
+            self._draft = None
         if self._draft is None:
-            return Dirty(rows=frozenset({event.i}))
+            return Dirty(rows=frozenset({event.i}), all=finer)
         self._draft[event.i] = self.shown[event.i]
         drafted = draft.fill(self._draft, self.shown, draft.gaps(self.n, event.i), self._draft_log)
         return Dirty(rows=frozenset({event.i, *drafted}))
@@ -204,11 +229,11 @@ class Scene:
         return self._tally
 
     @property
-    def measured(self) -> tuple[Floats, NDArray[np.int64]]:
+    def measured(self) -> tuple[Floats, NDArray[np.integer[Any]]]:
         """Values (H, W) of the view's metric, and the samples behind each as that metric counts them."""
         return self.shown, self._counted(slice(None))
 
-    def _counted(self, rows: int | slice) -> NDArray[np.int64]:
+    def _counted(self, rows: int | slice) -> NDArray[np.integer[Any]]:
         """The samples behind the values of some rows: a metric that was not computed is missing, not diverged."""
         n, shown = self.n[rows], self.shown[rows]
         if self.view.metric == "loss" or "loss" not in self.values:

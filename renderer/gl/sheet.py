@@ -13,6 +13,7 @@ import numpy as np
 
 from renderer.colormaps import luminance
 from renderer.frame import Frame
+from renderer.gl import context
 from renderer.gl.programs import Programs, put
 from renderer.gl.store import Store
 from renderer.theme import fade, hexa
@@ -25,6 +26,7 @@ NO_LEVEL = LEVELS - 1  # an index that no isoline has
 # into at least so many a side.
 PIXELS, PIXELS_LIVE, MOST_COARSE = 2.0, 4.0, 96
 PIXELS_CURVED, FEWEST, FEWEST_COARSE = 6.0, 90, 60
+PIECE = 1 << 16  # vertices at once: Mesa's software renderer keeps the memory of the largest heap of triangles it had
 
 
 class Sheet:
@@ -32,6 +34,7 @@ class Sheet:
 
     def __init__(self, ctx: moderngl.Context, programs: Programs, store: Store) -> None:
         self.ctx, self.store, self.programs = ctx, store, programs
+        self._software = "llvmpipe" in context.renderer_name(ctx)
         self._arrays: dict[tuple[str, ...], moderngl.VertexArray] = {}
         self._ramp = ctx.texture((BINS, 1), 4, alignment=4)
         self._curve = ctx.texture((BINS, 1), 1, dtype="f4")
@@ -153,7 +156,12 @@ class Sheet:
             },
         )
         columns, rows = store.field.size
-        array.render(moderngl.TRIANGLE_STRIP, vertices=((rows - 2) // stride + 1) * (2 * ((columns - 2) // stride) + 6))
+        strips, each = (rows - 2) // stride + 1, 2 * ((columns - 2) // stride) + 6
+        at_once = max(1, PIECE // each) if self._software else strips
+        for strip in range(0, strips, at_once):
+            if strip > 0:
+                self.ctx.finish()
+            array.render(moderngl.TRIANGLE_STRIP, vertices=min(at_once, strips - strip) * each, first=strip * each)
 
     def _array(self, variant: tuple[str, ...], uniforms: dict[str, Any]) -> moderngl.VertexArray:
         """The vertex array of a program whose uniforms are set."""

@@ -1,5 +1,6 @@
 """The values on the GPU: measured (R32F, one sub-image a row) and the display field, made from them there: coded value
-(R32F) and gradient (RG16F, for light and the width of lines).
+(R32F) and gradient (RG16F, for light and the width of lines). Grids that are shown finer than they are pass through
+a texture without holes (units.frag), from which the splines are made.
 
 Values go up in the space of reference.py, which stays as it is while rows come. Missing and diverged points are
 sentinels set here; no shader asks for NaN.
@@ -8,6 +9,7 @@ sentinels set here; no shader asks for NaN.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import moderngl
 import numpy as np
@@ -30,7 +32,10 @@ class Store:
 
     def __init__(self, ctx: moderngl.Context, programs: Programs) -> None:
         self.ctx, self._units_program, self._field_program = ctx, programs["units"], programs["field"]
-        self._passes = [ctx.vertex_array(program, []) for program in (self._units_program, self._field_program)]
+        self._same_program = programs["field", "SAME"]  # of a grid that is shown as it is
+        self._passes = [
+            ctx.vertex_array(program, []) for program in (self._units_program, self._field_program, self._same_program)
+        ]
         self._units: moderngl.Texture | None = None
         self._units_target: moderngl.Framebuffer | None = None
         self.raw: moderngl.Texture | None = None
@@ -80,9 +85,10 @@ class Store:
         self.shape, self.k = (height, width), refinement(width, height)
         self.raw = self.ctx.texture((width, height), 1, dtype="f4", alignment=4)
         self.raw.filter = (moderngl.NEAREST, moderngl.NEAREST)
-        self._units = self.ctx.texture((width + 2, height + 2), 1, dtype="f4", alignment=4)
-        self._units.filter = (moderngl.NEAREST, moderngl.NEAREST)
-        self._units_target = self.ctx.framebuffer([self._units])
+        if self.k > 1:
+            self._units = self.ctx.texture((width + 2, height + 2), 1, dtype="f4", alignment=4)
+            self._units.filter = (moderngl.NEAREST, moderngl.NEAREST)
+            self._units_target = self.ctx.framebuffer([self._units])
         size = ((width - 1) * self.k + 1, (height - 1) * self.k + 1)
         self.field = self.ctx.texture(size, 1, dtype="f4", alignment=4)
         self.slope = self.ctx.texture(size, 2, dtype="f2", alignment=4)
@@ -118,7 +124,7 @@ class Store:
             if self.draft is not None:
                 self.draft.write(self._coded_draft(scene.draft[part]).tobytes(), viewport=viewport)
 
-    def _coded(self, values: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _coded(self, values: NDArray[np.float64], n: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         assert self.reference is not None
         coded = self.reference.code(values).astype(np.float32)
         coded[~np.isfinite(values)] = DIVERGED
@@ -133,19 +139,22 @@ class Store:
     def _refine(self, rows: list[int] | None) -> None:
         """Measured values to unit values to the display field, for the rows that changed and their footprint."""
         assert self.raw is not None
-        assert self._units is not None
-        assert self._units_target is not None
         assert self._target is not None
         least, ceiling, cubic = self._held
-        put(self._units_program, raw=1, least=least, ceiling=ceiling)
-        put(self._field_program, units=0, k=self.k, cubic=cubic, ceiling=ceiling)
-        self._units.use(0)
         (self.draft or self.raw).use(1)
+        if self._units is not None and self._units_target is not None:
+            put(self._units_program, raw=1, least=least, ceiling=ceiling)
+            put(self._field_program, units=0, k=self.k, cubic=cubic, ceiling=ceiling)
+            self._units.use(0)
+            passes = [
+                (self._passes[0], self._units_target, 1, BORROW),
+                (self._passes[1], self._target, self.k, BORROW + SPLINE),
+            ]
+        else:
+            put(self._same_program, raw=1, least=least, ceiling=ceiling)
+            passes = [(self._passes[2], self._target, 1, BORROW + SPLINE)]
         self.ctx.disable(moderngl.BLEND | moderngl.DEPTH_TEST)
-        for vao, target, scale, reach in (
-            (self._passes[0], self._units_target, 1, BORROW),
-            (self._passes[1], self._target, self.k, BORROW + SPLINE),
-        ):
+        for vao, target, scale, reach in passes:
             width, height = target.size
             spans = [(0, height)]
             if rows is not None:  # the units lie one row further up, for their ring

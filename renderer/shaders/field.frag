@@ -8,12 +8,23 @@
 // Beside a clipped value a spline would dip under its neighbours: along each axis in turn, what reads a value at the
 // ceiling, or lies on a line that reaches up to one, is held above the lower of the two samples that it lies between.
 // Axis by axis, so that cells meet.
+//
+// SAME: a grid fine enough to be shown as it is, k = 1, is read as it was measured.
+layout(location = 0) out float value;
+layout(location = 1) out vec2 slope;
+#ifdef SAME
+#include "holes.glsl"
+
+void main() {
+    ivec2 d = ivec2(gl_FragCoord.xy);
+    value = filled(d);
+    slope = 0.5 * vec2(filled(d + ivec2(1, 0)) - filled(d - ivec2(1, 0)), filled(d + ivec2(0, 1)) - filled(d - ivec2(0, 1)));
+}
+#else
 uniform sampler2D units;
 uniform int k;
 uniform bool cubic;
-uniform float ceiling;  // of units.frag
-layout(location = 0) out float value;
-layout(location = 1) out vec2 slope;
+uniform float ceiling;  // of holes.glsl
 
 float at(ivec2 p) { return texelFetch(units, p + 1, 0).r; }
 
@@ -24,10 +35,7 @@ void main() {
     ivec2 size = textureSize(units, 0) - 2;
     ivec2 cell = min(d / k, size - 2);
     vec2 t = vec2(d - cell * k) / float(k);
-    if (k == 1) {
-        value = at(d);
-        slope = 0.5 * vec2(at(d + ivec2(1, 0)) - at(d - ivec2(1, 0)), at(d + ivec2(0, 1)) - at(d - ivec2(0, 1)));
-    } else if (!cubic) {
+    if (!cubic) {
         float v00 = at(cell), v10 = at(cell + ivec2(1, 0)), v01 = at(cell + ivec2(0, 1)), v11 = at(cell + ivec2(1, 1));
         value = mix(mix(v00, v10, t.x), mix(v01, v11, t.x), t.y);
         slope = vec2(mix(v10 - v00, v11 - v01, t.y), mix(v01 - v00, v11 - v10, t.x));
@@ -58,3 +66,4 @@ void main() {
         }
     }
 }
+#endif
