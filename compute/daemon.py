@@ -8,6 +8,7 @@ One thread waits for all sockets, the workers' ends and the store's commits; the
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import os
 import signal
@@ -41,6 +42,8 @@ STOP_S = 10.0  # a worker that has not let go by then is ended; what it had comm
 FAIR = 64  # requests taken in one turn of the loop, so that rows and heartbeats are never starved
 MORE = int(zmq.SNDMORE)  # an enum's | costs as much as sending a small frame
 SWITCH_S = 0.0005  # the store's thread asks for the interpreter often: it waits no longer than this each time
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+HEAP_KEPT, LARGE = 16 * 1024 * 1024, 1024 * 1024
 SOCKET_PATH = 100  # bytes; the system's limit is 107
 SEND_HWM, EVENT_HWM = 1000, 200
 TRACKED = 64 * 1024  # bytes of a buffer from which on it is seen when a client has taken it
@@ -196,6 +199,7 @@ class Daemon:
     def serve(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until told to stop."""
         sys.setswitchinterval(SWITCH_S)
+        keep_heap()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signal)
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
@@ -377,6 +381,15 @@ class Daemon:
             if name in self.ends:
                 with suppress(OSError):
                     Path(self.ends[name].removeprefix("ipc://")).unlink()
+
+
+def keep_heap() -> None:
+    """Keep what small arrays leave free, for the next ones: glibc would give the end of the heap back to the system and
+    fault it in again for every few rows, which costs as much as deriving them. What is large stays apart from it."""
+    with suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, HEAP_KEPT)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def main() -> None:

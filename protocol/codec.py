@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from contextlib import suppress
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import msgpack
 import msgspec
 import numpy as np
+from msgspec import inspect
 from numpy.typing import NDArray
 
 from protocol.errors import InputError
@@ -27,37 +29,85 @@ MAX_DIMENSIONS = 8
 DTYPES = frozenset({"<f8", "<f4", "<i8", "<i4", "|u1"})
 
 Arrays = Mapping[str, NDArray[Any]]
+Described = tuple[tuple[str, str, tuple[int, ...]], ...]
+"""Name, dtype and shape of buffers."""
 T = TypeVar("T")
+_ENCODER = msgspec.msgpack.Encoder()
 
 
 def encode(message: msgspec.Struct, arrays: Arrays | None = None) -> list[bytes]:
     """The frames of a message and its arrays. Raises InputError (`too_large`, `bad_request`) before it is sent."""
-    header: dict[str, Any] = msgspec.to_builtins(message)
     buffers: list[bytes] = []
+    described: list[tuple[str, str, tuple[int, ...]]] = []
     if arrays:
         if len(arrays) > MAX_BUFFERS:
             raise InputError(f"message: expected at most {MAX_BUFFERS} arrays, got {len(arrays)}", code="too_large")
-        described = []
         for name, array in arrays.items():
-            dtype = array.dtype.newbyteorder("<").str
+            dtype = _little(array.dtype)
             if dtype not in DTYPES:
                 raise InputError(f"message: array '{name}' has dtype {dtype}, expected one of {sorted(DTYPES)}")
             if array.nbytes > MAX_FRAME:
                 raise InputError(f"message: array '{name}' is over {MAX_FRAME} bytes: send pieces", code="too_large")
-            described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
-            buffers.append(np.ascontiguousarray(array, dtype=dtype).tobytes())
-        header["bufs"] = described
+            described.append((name, dtype, array.shape))
+            buffers.append((array if array.dtype.str == dtype else array.astype(dtype)).tobytes())
+    packed = _packed(message, tuple(described) if arrays else None)
+    if len(packed) > MAX_HEADER:
+        raise InputError(f"message: header of {len(packed)} bytes, expected at most {MAX_HEADER}", code="too_large")
+    return [packed, *buffers]
+
+
+def _packed(message: msgspec.Struct, described: Described | None) -> bytes:
+    """The header."""
+    if _is_plain(type(message)):
+        with suppress(ValueError, OverflowError):  # what is wrong is said below
+            header = _ENCODER.encode(message)
+            if described is None:
+                return header
+            if 0x80 <= header[0] < 0x8F:  # a map of up to 14 fields: one more, at its end
+                return b"%c%b%b" % (header[0] + 1, header[1:], _bufs(described))
+    fields: dict[str, Any] = msgspec.to_builtins(message)
+    if described is not None:
+        fields["bufs"] = _described(described)
     try:
-        packed: bytes = msgpack.packb(header)
+        packed: bytes = msgpack.packb(fields)
     except (ValueError, OverflowError) as e:  # UnicodeEncodeError is a ValueError
         if isinstance(e, OverflowError):
             why = "a number of more than 64 bits"
         else:
             why = "text that is no Unicode" if isinstance(e, UnicodeError) else "values nested too deep"
         raise InputError(f"message: it holds {why}, which MessagePack cannot carry: change that value") from e
-    if len(packed) > MAX_HEADER:
-        raise InputError(f"message: header of {len(packed)} bytes, expected at most {MAX_HEADER}", code="too_large")
-    return [packed, *buffers]
+    return packed
+
+
+def _described(described: Described) -> list[dict[str, Any]]:
+    return [{"name": name, "dtype": dtype, "shape": list(shape)} for name, dtype, shape in described]
+
+
+@lru_cache(maxsize=256)
+def _bufs(described: Described) -> bytes:
+    """`bufs` with its key; the rows of a surface all have the same."""
+    return bytes(msgpack.packb("bufs")) + bytes(msgpack.packb(_described(described)))
+
+
+@cache
+def _little(dtype: np.dtype[Any]) -> str:
+    return dtype.newbyteorder("<").str
+
+
+@cache
+def _is_plain(kind: type[msgspec.Struct]) -> bool:
+    """Whether all fields are numbers, texts and tuples of them: then msgspec writes the very bytes of msgpack at once.
+    (Bytes, times and whatever a free field may hold become texts on the way through `to_builtins`.)"""
+
+    def plain(of: inspect.Type) -> bool:
+        if isinstance(of, inspect.VarTupleType):
+            return plain(of.item_type)
+        if isinstance(of, inspect.UnionType):
+            return all(map(plain, of.types))
+        return isinstance(of, (inspect.IntType, inspect.FloatType, inspect.StrType, inspect.BoolType, inspect.NoneType))
+
+    about = inspect.type_info(kind)
+    return isinstance(about, inspect.StructType) and all(plain(field.type) for field in about.fields)
 
 
 class _Buf(msgspec.Struct, frozen=True):

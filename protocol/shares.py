@@ -109,10 +109,17 @@ def values(sums: Sums, metrics: Iterable[MetricDecl]) -> dict[str, NDArray[np.fl
                     out[name] = s / n
                 else:
                     assert value.square is not None
-                    q = np.asarray(sums[value.square], dtype=np.float64)
-                    spread = (q - s * s / n) / (n - 1)
-                    variance = np.where(np.isnan(spread), np.nan, np.maximum(0.0, spread))
-                    out[name] = np.sqrt(variance / n)
+                    # One array is worked in: new ones for each step would cost as much as the arithmetic.
+                    spread = np.multiply(s, s, out=np.empty(np.broadcast_shapes(s.shape, n.shape)))
+                    np.divide(spread, n, out=spread)
+                    np.subtract(np.asarray(sums[value.square], dtype=np.float64), spread, out=spread)
+                    np.divide(spread, n - 1, out=spread)
+                    unknown = np.isnan(spread)
+                    np.maximum(0.0, spread, out=spread)
+                    if unknown.any():
+                        spread[unknown] = np.nan  # not the sign that it may have
+                    np.divide(spread, n, out=spread)
+                    out[name] = np.sqrt(spread, out=spread)
                 needed = 1 if value.op == "mean" else 2
                 if least < needed:
                     out[name] = np.where(n < needed, np.nan, out[name])

@@ -19,7 +19,7 @@ from protocol.files import PATH_DTYPE, Surface, SurfaceMeta
 from protocol.shares import MetricDecl
 
 SHOWN = ("loss", "accuracy", "sem")  # the arrays of surface.npz
-AT_ONCE = 64  # rows derived together: their temporary arrays stay in the cache
+AT_ONCE = 8  # rows derived together: their temporary arrays stay in the cache, and come from the heap
 
 Came = tuple[int, int, int, Mapping[str, NDArray[Any]]]
 """A row that came: its number, its pass, samples, sums (W,)."""
@@ -119,11 +119,17 @@ class Sheet:
         if not rows:
             return []
         several = [self._parts[i] for i in rows]
-        names = [name for part in several[0].values() for name in part]
-        folded = shares.fold(
-            {name: np.array([parts[k][name] for parts in several]) for name in dict.fromkeys(names)}
-            for k in sorted(several[0])
-        )
+        folded: dict[str, NDArray[Any]] = {}  # as shares.fold adds
+        for k in sorted(several[0]):
+            for name, first in several[0][k].items():
+                if name not in folded:
+                    wide = np.float64 if first.dtype.kind == "f" else np.int64
+                    folded[name] = np.zeros((len(rows), *first.shape), dtype=wide)
+                    for at, parts in enumerate(several):
+                        folded[name][at] = parts[k][name]
+                else:
+                    for at, parts in enumerate(several):
+                        folded[name][at] += parts[k][name]
         derived: dict[str, NDArray[np.float64]] = {}
         if folded:
             folded["n"] = folded["n"][:, None]

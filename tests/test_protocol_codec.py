@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +13,16 @@ from hypothesis import strategies as st
 
 from protocol import codec
 from protocol.errors import InputError
-from protocol.messages import FromWorker, SurfaceSpec, ToWorker, WorkerJob, WorkerRow
+from protocol.messages import (
+    FromWorker,
+    JobProgress,
+    SurfaceRow,
+    SurfaceSpec,
+    ToWorker,
+    WorkerJob,
+    WorkerLease,
+    WorkerRow,
+)
 
 ROW = WorkerRow(job="J", i=3, pass_=1, n=512)
 
@@ -91,6 +103,25 @@ def test_what_is_too_large_is_refused_before_it_is_sent() -> None:
         codec.encode(WorkerRow(job="J" * codec.MAX_HEADER, i=0, pass_=0, n=0))
     with pytest.raises(InputError, match="dtype"):
         codec.encode(ROW, {"x": np.zeros(1, dtype="<f2")})
+
+
+@pytest.mark.parametrize("arrays", [{}, {"loss": np.zeros(3), "n": np.zeros((2, 0), dtype="<i8")}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        WorkerRow(job="J" * 40, i=2**63, pass_=-1, n=0),
+        SurfaceRow(seq=2**40, surface="\u00e9", i=0, pass_=128, n=2**16),
+        JobProgress(job="", done=1, total=2, rate=0.5, eta_s=float("inf"), note="x" * 300),
+        JobProgress(job="", done=1, total=2, rate=3),
+        WorkerLease(job="J", rows=tuple(range(70)), pass_=0),
+    ],
+)
+def test_a_header_has_the_bytes_of_msgpack(message: Any, arrays: dict[str, Any]) -> None:
+    """Whichever way it was written."""
+    fields = msgspec.to_builtins(message)
+    if arrays:
+        fields["bufs"] = [{"name": k, "dtype": a.dtype.str, "shape": list(a.shape)} for k, a in arrays.items()]
+    assert codec.encode(message, arrays)[0] == msgpack.packb(fields)
 
 
 @pytest.mark.parametrize(
