@@ -8,6 +8,7 @@ when they are still. Prints one JSON line when it is ready; exits 0 when it is c
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol import pictures
+from protocol import pictures, roll
 from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.files import Surface
@@ -49,6 +50,7 @@ SAID_S = 1.6  # how long a word about a key stays
 LETTER_S = 0.08  # and each letter of a longer one
 DONE, BROKEN, WRONG = 0, 1, 2
 VERSION = "0.1.0"
+SMALLEST, LARGEST = 16, 16384  # side of a window
 
 
 class Window:
@@ -359,6 +361,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--key", default=None, help="the client's key file for it")
     p.add_argument("--keys", default=None, help="a workspace whose clients' keys are let in, for --cmd on TCP")
     p.add_argument("--announce", default=None, metavar="ENDPOINT", help="what the daemon is told; 'no': nothing")
+    p.add_argument("--of", default=None, help="whose it is on the roll (default: the workspace, or the daemon's cmd)")
+    p.add_argument(
+        "--log", action="store_true", help="write to a log beside the roll, once it is ready, what is to say"
+    )
     p.add_argument("--headless", action="store_true", help="no window on a display")
     p.add_argument("--size", default="1280x800", metavar="WxH")
     p.add_argument("--scale", type=float, default=None, help="device pixels a unit (default: the display's)")
@@ -400,8 +406,10 @@ def _view(args: argparse.Namespace) -> tuple[View, list[str], list[Path]]:
 
 def _size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)[xX×](\d+)", text.strip())
-    if not found or not all(1 <= int(side) <= 16384 for side in found.groups()):
+    if not found:
         raise InputError(f"--size: expected WIDTHxHEIGHT, as 1280x800; got '{text}'")
+    if not all(SMALLEST <= int(side) <= LARGEST for side in found.groups()):
+        raise InputError(f"--size: expected sides from {SMALLEST} to {LARGEST}, as 1280x800; got '{text}'")
     return int(found[1]), int(found[2])
 
 
@@ -447,6 +455,29 @@ def start(args: argparse.Namespace) -> Window:
         raise
 
 
+def _enter(window: Window, args: argparse.Namespace) -> None:
+    """Put the window on the roll of this machine, so that commands find it without a daemon."""
+    of = args.of
+    if of is None:
+        of = os.path.realpath(args.workspace) if args.workspace else (args.daemon or ("",))[0]
+    entry = roll.Entry(
+        window=window.id, endpoint=window.door.endpoint, pid=os.getpid(), title=window.stage.title, of=of
+    )
+    roll.enter(entry)
+
+
+def _log(id: str) -> None:
+    """From here on what is printed, and the stack of a crash, go to the window's log: nobody reads stderr any more."""
+    file = roll.log(id)
+    if file is None:
+        return
+    with suppress(OSError):
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        os.dup2(fd, 2)
+        os.close(fd)
+        faulthandler.enable()
+
+
 def main() -> None:
     """Entry point of `python -m renderer.window`."""
     args = parser().parse_args()
@@ -459,6 +490,7 @@ def main() -> None:
         signal.signal(number, lambda *_: window.close())
 
     def ready() -> None:
+        _enter(window, args)
         line = {
             "t": "ready",
             "window": window.id,
@@ -470,6 +502,8 @@ def main() -> None:
         with suppress(OSError):  # nobody listens
             sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
             sys.stdout.flush()
+        if args.log:
+            _log(window.id)
 
     try:
         window.run(ready)
@@ -485,6 +519,7 @@ def main() -> None:
             window.screen.close()
         os._exit(BROKEN)  # whatever the threads are at
     window.end()
+    roll.leave(window.id)
 
 
 if __name__ == "__main__":

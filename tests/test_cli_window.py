@@ -24,6 +24,7 @@ needs_ssh = pytest.mark.skipif(
 def here() -> Iterator[Place]:
     scenes.renderer()  # skips where there is no OpenGL
     with place() as p:
+        p.env |= {"XDG_RUNTIME_DIR": str(p.base)}  # where the windows of this test are found
         yield p
         for window in windows(p):
             p.run("window", "close", "--window", window["window"], code=None)
@@ -31,8 +32,6 @@ def here() -> Iterator[Place]:
 
 def windows(p: Place) -> list[dict[str, object]]:
     """The windows that answer."""
-    if not (p.workspace / "daemon.json").exists():
-        return []
     done = p.run("window", "list", "--json", code=None)
     return [w for line in done.stdout.splitlines() if (w := json.loads(line)).get("answers")]
 
@@ -65,6 +64,43 @@ def test_a_window_is_opened_steered_and_closed(here: Place) -> None:
     assert gone_within([int(str(opened["pid"]))], 5)
     assert "no window is open" in here.run("window", "list").stdout
     assert "there is none" in here.run("window", "set", "height=1", code=2).stderr
+
+
+def test_a_window_of_a_file_is_found_without_a_daemon(here: Place) -> None:
+    file = scenes.resnet().save(here.base / "pca.npz")
+    opened = here.json("window", "open", file, "--headless", "--size", "320x200")[0]
+    assert [w["window"] for w in windows(here)] == [opened["window"]]
+    assert "preset=mesh" in here.run("window", "set", "preset=mesh").stdout
+    other = {"THALWEG_WORKSPACE": str(here.base / "another")}
+    assert "no window is open" in here.run("window", "list", **other).stdout
+    here.run("window", "close")
+    assert gone_within([opened["pid"]], 5)
+    assert "no window is open" in here.run("window", "list").stdout
+    assert list((here.base / "thalweg").iterdir()) == []
+    assert not here.workspace.exists()
+
+
+def test_a_window_that_broke_has_left_a_log(here: Place) -> None:
+    file = scenes.resnet().save(here.base / "pca.npz")
+    opened = here.json("window", "open", file, "--headless", "--size", "320x200")[0]
+    os.kill(opened["pid"], signal.SIGSEGV)
+    assert gone_within([opened["pid"]], 5)
+    assert windows(here) == []
+    said = here.run("window", "set", "--window", str(opened["window"])[-6:], code=2).stderr
+    log = Path(said.strip().rpartition(" ")[2])
+    assert "Segmentation fault" in log.read_text()
+
+
+def test_the_last_that_was_opened_is_meant_after_a_daemon_came_back(here: Place) -> None:
+    surface(here)
+    opened = [here.json("window", "open", "--headless", "--size", "320x200")[0]["window"] for _ in range(2)]
+    until(lambda: len(windows(here)) == 2, "the windows")
+    here.run("daemon", "stop")
+    assert here.json("window", "set")[0]["window"] == opened[1]
+    here.run("daemon", "start")
+    until(lambda: len(here.json("window", "list")) == 2, "the windows")
+    assert [w["window"] for w in windows(here)] == opened
+    assert here.json("window", "set")[0]["window"] == opened[1]
 
 
 @pytest.mark.slow
@@ -101,13 +137,22 @@ def test_wrong_words_are_one_sentence(here: Place) -> None:
         (["window", "open", file, "--view", "height=99"], "height"),
         (["window", "open", file, "--size", "big", "--headless"], "--size"),
         (["window", "open", "--from", file, "--headless"], "expected a PNG"),
-        (["window", "set", "height=1"], "none runs"),
+        (["window", "set", "height=1"], "there is none"),
+        (["window", "set", "height"], "expected NAME=VALUE"),
+        (["window", "open", file, "--size", "3x3", "--headless"], "sides from 16"),
+        (["window", "show", *[file] * 5], "at most 4, got 5"),
         (["window", "shot", "--out", "x.jpg"], "--out"),
+        (["window", "shot", "--save", "../x"], "--save: expected a file's name"),
+        (["window", "shot", "--scale", "0"], "--scale: expected a number of at least 0.5"),
+        (["window", "shot", "--size", "99999x800"], "--size: expected a whole number of at most 8192"),
+        (["window", "turntable", "--turns", "nan"], "--turns: expected a finite number"),
+        (["window", "record", "--fps", "1000"], "--fps: expected a whole number of at most 60"),
         (["window", "set", "height=1", "--window", "ipc:///nowhere/cmd"], "nobody answers"),
     ):
         refused = here.run(*typed, code=2)
         assert said in refused.stderr
         assert refused.stderr.splitlines()[-1].startswith("thalweg: ")
+        assert "`" not in refused.stderr
 
 
 # ---------------------------------------------------------------- a laptop and a server
@@ -133,7 +178,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def near(server: Server, folder: Path) -> Place:
     """The laptop."""
     p = Place(folder)
-    p.env |= {"THALWEG_SSH": server.ssh, "TMPDIR": str(folder)}
+    p.env |= {"THALWEG_SSH": server.ssh, "TMPDIR": str(folder), "XDG_RUNTIME_DIR": str(folder)}
     return p
 
 
@@ -171,8 +216,7 @@ def test_where_the_server_forbids_it_the_window_still_follows(strict: Server, he
     command = laptop.start("window", "open", id, "--headless", "--json", *ssh)
     assert "forbids" in line_with(command.stderr, "window")
     opened = json.loads(line_with(command.stdout, "endpoint"))
-    shows = until(lambda: "preset=" in laptop.run("window", "set", "--window", opened["endpoint"]).stdout, "the window")
-    assert shows
+    assert "preset=" in laptop.run("window", "set", *ssh).stdout  # the way there is the way to it
     state = laptop.json("window", "set", "--window", opened["endpoint"])[0]
     assert state["surfaces"] == [id]
     until(lambda: laptop.json("window", "set", "--window", opened["endpoint"])[0]["live"], "the daemon", 20)

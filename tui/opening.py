@@ -61,6 +61,7 @@ def command(
     key: str | Path | None = None,
     cmd: str | None = None,
     announce: str | None = None,
+    of: str | None = None,
     headless: bool = False,
     size: str | None = None,
     scale: float | None = None,
@@ -71,10 +72,11 @@ def command(
     """The command line of a window; the flags are those of renderer/window.py. Raises InputError where the libraries
     that it needs are not installed."""
     children.need("window", "moderngl", "glfw", "PIL")
-    line = children.python("renderer.window")
+    line = [*children.python("renderer.window"), "--log"]
     for flag, value in (
         ("--from", picture), ("--workspace", workspace), ("--server-key", server_key), ("--key", key), ("--cmd", cmd),
-        ("--announce", announce), ("--size", size), ("--scale", scale), ("--preset", preset), ("--pictures", pictures),
+        ("--announce", announce), ("--of", of), ("--size", size), ("--scale", scale), ("--preset", preset),
+        ("--pictures", pictures),
     ):  # fmt: skip
         if value is not None:
             line += [flag, str(value)]

@@ -190,13 +190,14 @@ def _size(wanted: Wanted) -> tuple[int, int]:
     return int(pixels[1]), int(pixels[2])
 
 
-def view_changes(texts: Sequence[str]) -> dict[str, Any]:
-    """`["height=0.5"]` -> {"height": "0.5"}; protocol.view converts by the field's own type."""
+def view_changes(texts: Sequence[str], flag: str = "--view") -> dict[str, Any]:
+    """`["height=0.5"]` -> {"height": "0.5"}; protocol.view converts by the field's own type. Raises InputError that
+    names the flag ("": none, they are the command's words)."""
     changes = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise InputError(f"--view: expected NAME=VALUE, as height=0.5; got '{text}'")
+            raise InputError(f"{flag}{': ' if flag else ''}expected NAME=VALUE, as height=0.5; got '{text}'")
         changes[name.strip()] = value
     return changes
 

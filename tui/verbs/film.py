@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from cyclopts import Parameter
 
 from protocol.errors import InputError
@@ -25,10 +24,10 @@ from protocol.windows import (
     WindowChanged,
     WindowWatch,
 )
-from tui import progress, session
+from tui import flags, progress, session
 from tui.interrupt import Interrupted, interrupts
 from tui.session import Common
-from tui.verbs.window import Which, steered
+from tui.verbs.window import Which, check_name, steered
 from tui.workspace import SHORT
 
 TICK_S = 0.2
@@ -54,6 +53,7 @@ def window_record(
     """Record what a window shows as a video."""
     common = session.common(common)
     _check(out)
+    check_name(save)
     asked: dict[str, Any] = {"seconds": LONGEST_S if seconds is None else seconds, "fps": fps}
     _request(RecordStart, asked | {"save": save or "x"})
     with steered(common, window) as client:
@@ -75,6 +75,7 @@ def window_turntable(
     """Turn a window's picture, or make a video of it turning in full quality."""
     common = session.common(common)
     _check(out)
+    check_name(save)
     asked: dict[str, Any] = {"seconds": seconds, "turns": turns, "fps": fps}
     _request(Turntable, asked | {"save": save})
     with steered(common, window) as client:
@@ -98,11 +99,7 @@ def _check(out: Path | None) -> None:
 
 def _request(kind: type[Any], fields: dict[str, Any]) -> Any:
     """A request of what was typed. Raises InputError that names the flag."""
-    try:
-        return msgspec.convert({"id": new_id(), **fields}, kind)
-    except msgspec.ValidationError as e:
-        text, _, where = str(e).partition(" - at `$.")
-        raise InputError(f"--{where.rstrip('`') or 'save'}: {text[:1].lower()}{text[1:].replace('`', '')}") from e
+    return flags.build(kind, None, {"id": new_id(), **fields})
 
 
 def _name(client: WindowClient, out: Path | None) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import Parameter
 
+from protocol import roll
 from protocol import view as views
 from protocol.errors import InputError
 from protocol.exchange import new_id
@@ -19,8 +22,8 @@ from protocol.files import Surface, replacing
 from protocol.requests import WindowInfo, WindowLeave, WindowList
 from protocol.steering import WindowClient
 from protocol.view import PRESETS
-from protocol.windows import Screenshot, Show, ViewGet, ViewReply, ViewSet, WindowClose
-from tui import forward, opening, progress, reach, session, starting, things
+from protocol.windows import MOST_SHOWN, Screenshot, Show, ViewGet, ViewReply, ViewSet, WindowClose
+from tui import flags, forward, opening, progress, reach, session, starting, things
 from tui.forward import Forward
 from tui.opening import Opened
 from tui.pictures import check_view, view_changes
@@ -36,6 +39,7 @@ else:
 
 ANSWER_S = 2.0  # a window that draws answers `hello` meanwhile
 SHOT_S = 120.0
+UPLOAD = "upload:"  # begin of what a window calls a file that it was sent
 Which = Annotated[
     str | None,
     Parameter(help="The end of a window's id, or its endpoint; by default the only one, or the last that was opened."),
@@ -82,6 +86,7 @@ def window_open(
     common = session.common(common)
     typed = [*(things or ()), *(surface or ())]
     check_view(preset or "contours-3d", view_changes(view or []))
+    _few(typed)
     files = [str(Path(t).expanduser().absolute()) for t in typed if looks_like_file(t)]
     for file in files:
         Surface.load(file)
@@ -125,9 +130,11 @@ def _opened(common: Common, files: list[str], names: list[str], how: dict[str, A
                 daemon=(ends.cmd, ends.evt),
                 key=None if common.key is None else common.key.expanduser().absolute(),
                 announce="no",  # the machine of that daemon does not reach a socket of this one
+                of=whose(common),
                 **how,
             )
         yield opening.begin(line)
+        starting.say("commands of this machine alone steer it: the daemon's machine does not reach a window here")
         return
     root = common.place().root
     surfaces = []
@@ -155,7 +162,7 @@ def _through_ssh(common: Common, files: list[str], names: list[str], how: dict[s
         else:
             starting.say(
                 f"{common.ssh} forbids sockets of this machine there (AllowStreamLocalForwarding): the window follows "
-                "live and obeys its own mouse and keys, but no commands from there"
+                "live and obeys its own mouse and keys and commands of this machine, but none from there"
             )
         line = opening.command(
             files,
@@ -163,6 +170,7 @@ def _through_ssh(common: Common, files: list[str], names: list[str], how: dict[s
             daemon=(tunnel.endpoint("cmd"), tunnel.endpoint("evt")),
             cmd=f"ipc://{window}",
             announce=told,
+            of=whose(common),
             **how,
         )
         opened = opening.begin(line)
@@ -214,6 +222,43 @@ def _tell(opened: Opened, common: Common, headless: bool) -> None:
 # ---------------------------------------------------------------- find
 
 
+@dataclass(frozen=True)
+class Found:
+    """A window. `here`: it is on the roll of this machine, so that its endpoint is reached from here."""
+
+    window: str
+    endpoint: str
+    title: str
+    here: bool
+
+
+def whose(common: Common) -> str:
+    """Under which name windows that were opened with these flags stand on the roll."""
+    if common.ssh is not None:
+        return f"ssh://{common.ssh}/{common.remote_workspace or ''}"
+    if common.connect is not None:
+        return common.connect.partition(",")[0].strip()
+    return os.path.realpath(common.place().root)
+
+
+@contextmanager
+def found(common: Common) -> Iterator[tuple[Reach | None, list[Found]]]:
+    """The daemon, where there is one, and the windows: those that it was told of and those on the roll of this machine,
+    the oldest first."""
+    reach.check_flags(common)
+    here = {e.window: Found(e.window, e.endpoint, e.title, True) for e in roll.found(whose(common))}
+    with ExitStack() as stack:
+        there = None
+        try:
+            there = stack.enter_context(reach.running(common))
+        except InputError:
+            if not here:  # a window is steered though the way to the daemon is cut
+                raise
+        told = () if there is None else listed(there)
+        known = {w.window: Found(w.window, w.endpoint, w.title, False) for w in told} | here
+        yield there, [known[id] for id in sorted(known)]  # ids begin with the time
+
+
 @contextmanager
 def steered(common: Common, which: str | None) -> Iterator[WindowClient]:
     """A client of the window that is meant. Raises InputError that lists the windows."""
@@ -222,35 +267,32 @@ def steered(common: Common, which: str | None) -> Iterator[WindowClient]:
         with WindowClient.open(which, keys=key, timeout_s=ANSWER_S) as client:
             yield client
         return
-    with reach.daemon(common, start=False) as there:
-        found = chosen(there, which)
-        with client_of(there, found) as client:
-            yield client
+    with found(common) as (there, known), client_of(there, chosen(common, there, known, which)) as client:
+        yield client
 
 
 @contextmanager
-def client_of(there: Reach, window: WindowInfo) -> Iterator[WindowClient]:
-    """A client of an announced window; of one that only the other machine reaches, through a second ssh."""
+def client_of(there: Reach | None, window: Found) -> Iterator[WindowClient]:
+    """A client of a window; of one that only the other machine reaches, through a second ssh."""
     with ExitStack() as stack:
         endpoint = window.endpoint
-        if there.tunnel is not None:
+        if there is not None and there.tunnel is not None and not window.here:
             remote = msgspec.structs.replace(there.tunnel.remote, cmd=endpoint)
             tunnel = stack.enter_context(Forward(there.tunnel.host, remote))
             tunnel.wait()
             endpoint = tunnel.endpoint("cmd")
-        yield stack.enter_context(WindowClient.open(endpoint, keys=there.client.address.keys, timeout_s=ANSWER_S))
+        keys = None if there is None else there.client.address.keys
+        yield stack.enter_context(WindowClient.open(endpoint, keys=keys, timeout_s=ANSWER_S))
 
 
 def listed(there: Reach) -> tuple[WindowInfo, ...]:
     """The windows that announced themselves, in that order."""
-    found: tuple[WindowInfo, ...] = there.client.request(WindowList(id=new_id())).windows
-    return found
+    known: tuple[WindowInfo, ...] = there.client.request(WindowList(id=new_id())).windows
+    return known
 
 
-def chosen(there: Reach, which: str | None) -> WindowInfo:
+def chosen(common: Common, there: Reach | None, known: Sequence[Found], which: str | None) -> Found:
     """The window of that id or end of it; by default the last one that answers."""
-    known = listed(there)
-    hint = there.hint("window open")
     if which is not None:
         fits = [w for w in known if w.window.endswith(which.upper())]
         if len(fits) == 1:
@@ -258,40 +300,36 @@ def chosen(there: Reach, which: str | None) -> WindowInfo:
         names = ", ".join(w.window[-SHORT:] for w in known) or "none"
         if fits:
             raise InputError(f"--window: several end in {which}: {names}: type more of it", code="ambiguous")
-        raise InputError(f"--window: expected one of {names}; got '{which}'", code="not_found")
+        raise InputError(f"--window: expected {_one_of(known)}; got '{which}'{_broke(which)}", code="not_found")
     for window in reversed(known):
-        if there.tunnel is not None or answers(there, window) is not None:
+        if (there is not None and there.tunnel is not None) or answers(there, window) is not None:
             return window
+    hint = f"thalweg window open{common.again()}"
     raise InputError(f"window: expected one that is open, there is none: {hint}", code="not_found")
 
 
-def answers(there: Reach, window: WindowInfo) -> ViewReply | None:
+def _one_of(known: Sequence[Found]) -> str:
+    if not known:
+        return "a window that is open, there is none"
+    return "one of " + ", ".join(w.window[-SHORT:] for w in known)
+
+
+def _broke(which: str) -> str:
+    """Where the log of a window lies that ended without closing."""
+    logs = [file for file in roll.logs() if file.stem.endswith(which.upper())]
+    return f"; it broke, what it said is in {logs[0]}" if len(logs) == 1 else ""
+
+
+def answers(there: Reach | None, window: Found) -> ViewReply | None:
     """What the window shows; None where nobody answers. One of this machine that is gone is struck off the list."""
     try:
         with client_of(there, window) as client:
             reply: ViewReply = client.request(ViewGet(id=new_id()), timeout_s=ANSWER_S)
             return reply
     except InputError:
-        if there.root is not None and not _is_there(window.endpoint):
+        if there is not None and there.root is not None and not roll.listens(window.endpoint):
             there.client.request(WindowLeave(id=new_id(), window=window.window))
         return None
-
-
-def _is_there(endpoint: str) -> bool:
-    """Whether a program listens on an ipc socket of this machine; of others it cannot be known."""
-    import socket
-
-    if not endpoint.startswith("ipc://"):
-        return True
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(ANSWER_S)
-        try:
-            probe.connect(endpoint.removeprefix("ipc://"))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:
-            return True
-    return True
 
 
 # ---------------------------------------------------------------- steer
@@ -300,15 +338,16 @@ def _is_there(endpoint: str) -> bool:
 def window_list(*, common: Common | None = None) -> None:
     """List the windows."""
     common = session.common(common)
-    with reach.running(common) as there:
-        rows = []
-        for window in () if there is None else listed(there):
-            state = None if there is None else answers(there, window)
+    rows = []
+    with found(common) as (there, known):
+        for window in known:
+            state = answers(there, window)
+            title = window.title if state is None else state.title
             if common.json:
                 progress.print_json(
                     {
                         "window": window.window,
-                        "title": window.title,
+                        "title": title,
                         "endpoint": window.endpoint,
                         "answers": state is not None,
                         "surfaces": None if state is None else state.surfaces,
@@ -318,12 +357,15 @@ def window_list(*, common: Common | None = None) -> None:
             shows = "does not answer" if state is None else ", ".join(_short(s) for s in state.surfaces) or "nothing"
             size = "" if state is None else f"{state.width} x {state.height}"
             where = "" if state is None else "display" if state.screen else "headless"
-            rows.append((window.window[-SHORT:], window.title, shows, size, where))
+            rows.append((window.window[-SHORT:], title, shows, size, where))
     if not common.json:
-        table(("window", "title", "surfaces", "pixels", "where"), rows, empty="no window is open: thalweg window open")
+        empty = f"no window is open: thalweg window open{common.again()}"
+        table(("window", "title", "surfaces", "pixels", "where"), rows, empty=empty)
 
 
 def _short(key: str) -> str:
+    if key.startswith(UPLOAD):
+        return "a file"
     return Path(key).name if looks_like_file(key) else key[-SHORT:]
 
 
@@ -338,7 +380,7 @@ def window_set(
 ) -> None:
     """Change fields of a window's view."""
     common = session.common(common)
-    wanted = view_changes(changes or [])
+    wanted = view_changes(changes or [], flag="")
     with steered(common, window) as client:
         if wanted:
             state: ViewReply = client.request(ViewSet(id=new_id(), view=wanted))
@@ -365,6 +407,7 @@ def window_show(
 ) -> None:
     """Show other surfaces in a window."""
     common = session.common(common)
+    _few(things)
     for typed in things:
         if looks_like_file(typed):
             Surface.load(Path(typed).expanduser())
@@ -379,7 +422,21 @@ def window_show(
     if common.json:
         progress.print_json({"t": "window", **msgspec.to_builtins(state)})
         return
-    print(f"window {state.window[-SHORT:]} shows {state.title if not names else ', '.join(map(_short, keys))}")
+    shows = ", ".join(_short(ids.get(t, t)) for t in things) if names else state.title
+    print(f"window {state.window[-SHORT:]} shows {shows}")
+
+
+def _few(typed: Sequence[str]) -> None:
+    if len(typed) > MOST_SHOWN:
+        raise InputError(f"surfaces: a window shows at most {MOST_SHOWN}, got {len(typed)}")
+
+
+def check_name(save: str | None) -> None:
+    """Raise InputError for what cannot be the name of a picture or video in the window's folder."""
+    if save is not None and (not save or save[0] == "." or len(save) > 120 or any(c in "/\\" or c < " " for c in save)):
+        raise InputError(
+            f"--save: expected a file's name of at most 120 characters, without a folder, got '{save[:120]}'"
+        )
 
 
 def window_shot(
@@ -403,14 +460,12 @@ def window_shot(
     pixels = None if size is None else re.fullmatch(r"(\d+)[xX×](\d+)", size.strip())
     if size is not None and pixels is None:
         raise InputError(f"--size: expected WIDTHxHEIGHT, as 1280x800; got '{size}'")
+    check_name(save)
     wanted = {
         "id": new_id(), "view": view_changes(view or []), "save": save, "scale": scale,
         "width": int(pixels[1]) if pixels else None, "height": int(pixels[2]) if pixels else None,
     }  # fmt: skip
-    try:
-        request = msgspec.convert(wanted, Screenshot)
-    except msgspec.ValidationError as e:
-        raise InputError(f"--{'save' if '.save' in str(e) else 'size'}: {e}") from e
+    request = flags.build(Screenshot, None, wanted, {"width": "--size", "height": "--size"})
     with steered(common, window) as client:
         shot, arrays = client.call(request, timeout_s=SHOT_S)
         where = shot.saved
