@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 from itertools import chain
 
-import msgspec
 import pytest
 
 from protocol.grid import AxisSpec, GridSpec
-from protocol.messages import PRESETS, AnalysisSpec, ExportSpec, ImportSpec, PlaneSpec, Recipe, SurfaceSpec, TrainSpec
-from tui import cli, keymap, retype
+from protocol.messages import PRESETS, AnalysisSpec, ExportSpec, PlaneSpec, Recipe, SurfaceSpec, TrainSpec
+from tui import cli, keymap, typed
 from tui.commands import APP_COMMANDS, COMMANDS, actions
 from tui.deeds import Deeds
 from tui.enabling import CONDITIONS
@@ -95,21 +94,16 @@ SPECS = [
 
 @pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
 def test_what_was_asked_can_be_typed(spec):
-    line = retype.command(msgspec.to_builtins(spec), " --workspace /w")
-    program, *typed = shlex.split(line)
+    line = typed.command(spec) + " --workspace /w"
+    program, *words = shlex.split(line)
     assert program == "thalweg"
-    cli.app().parse_args(typed, exit_on_error=False, print_error=False)
+    cli.app().parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_a_typed_recipe_is_the_one_that_was_asked():
     from tui.verbs import train
 
     asked = Recipe(model="vgg11", nesterov=True, lr=0.5, epochs=3, seed=4, schedule="step")
-    typed = shlex.split(retype.command(msgspec.to_builtins(TrainSpec(recipe=asked))))[1:]
-    _, bound, _ = cli.app().parse_args(typed, exit_on_error=False, print_error=False)
-    assert train.chosen_recipe(None, train.flags.given(bound.arguments["recipe"])) == asked
-
-
-def test_an_import_has_no_command():
-    with pytest.raises(ValueError, match="file is needed"):
-        retype.command(msgspec.to_builtins(ImportSpec(upload="x")))
+    words = shlex.split(typed.command(TrainSpec(recipe=asked)))[1:]
+    _, bound, _ = cli.app().parse_args(words, exit_on_error=False, print_error=False)
+    assert train.chosen_recipe(bound.arguments.get("preset"), train.flags.given(bound.arguments["recipe"])) == asked

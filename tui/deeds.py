@@ -204,7 +204,10 @@ class Deeds:
 
     def copies(self) -> list[tuple[str, str]]:
         """What there is to copy of the chosen thing: (what, text)."""
-        from tui import retype
+        import msgspec
+
+        from protocol.messages import Spec
+        from tui import typed
 
         kind, id = self.app.choice.kind, self.app.choice.id
         out = [("id", id)]
@@ -220,11 +223,26 @@ class Deeds:
                 out += [("path", str(root / file))] if file else []
         job = self.app.store.jobs.get(self.app.choice.job)
         if job is not None and job.spec:
-            with suppress(ValueError):  # no command asks for the same
-                out.append(("command", retype.command(job.spec, self.app.profile.flags())))
+            with suppress(InputError, msgspec.ValidationError):  # no command asks for the same
+                asked = msgspec.convert(self._settled(job.spec), Spec)
+                if asked.kind != "import":  # that one needs its file
+                    out.append(("command", typed.command(asked) + self.app.profile.flags()))
         if job is not None and kind != "job":
             out.append(("job id", job.id))
         return out
+
+    def _settled(self, value: Any) -> Any:
+        """A spec in which the result of a job stands where the job was named: what is typed later names results."""
+        if isinstance(value, dict):
+            return {k: self._settled(v) for k, v in value.items()}
+        if not isinstance(value, str) or not value.startswith("job:"):
+            return value
+        id, at, which = value.removeprefix("job:").partition("@")
+        job = self.app.store.jobs.get(id)
+        made = {"train": job.run, "plane": job.plane, "surface": job.surface}.get(job.kind) if job is not None else ""
+        if not made:
+            raise InputError("copy: what this is made from is not there yet; copy it when it is")
+        return made + at + which
 
     # ------------------------------------------------------------ what is shown
 
