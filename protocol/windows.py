@@ -19,6 +19,7 @@ Degrees = Annotated[float, Meta(ge=-3600, le=3600)]
 Share = Annotated[float, Meta(ge=0, le=1)]  # of the picture's width from the left, or of its height from the top
 Side = Annotated[int, Meta(ge=1, le=8192)]  # pixels
 Shot = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,119}$(?!\n)")]  # a file's name, never a path
+OfStream = bool  # places and sizes are those of this peer's stream, not of the window
 FrameFormat = Literal["jpeg", "png", "raw"]  # raw: (height, width, 3) bytes, top row first
 MOST_SHOWN = 4  # surfaces at once
 
@@ -45,6 +46,7 @@ class CameraSet(Request, frozen=True, kw_only=True, tag="camera.set"):
     shift_x: Annotated[float, Meta(ge=-200, le=200)] | None = None
     shift_y: Annotated[float, Meta(ge=-200, le=200)] | None = None
     projection: Projection | None = None
+    stream: OfStream = False
 
 
 class CameraOrbit(Request, frozen=True, kw_only=True, tag="camera.orbit"):
@@ -52,6 +54,7 @@ class CameraOrbit(Request, frozen=True, kw_only=True, tag="camera.orbit"):
 
     azimuth: Degrees = 0.0
     elevation: Degrees = 0.0
+    stream: OfStream = False
 
 
 class CameraZoom(Request, frozen=True, kw_only=True, tag="camera.zoom"):
@@ -60,6 +63,7 @@ class CameraZoom(Request, frozen=True, kw_only=True, tag="camera.zoom"):
     factor: Annotated[float, Meta(ge=0.01, le=100)]
     x: Share = 0.5
     y: Share = 0.5
+    stream: OfStream = False
 
 
 class CameraPreset(Request, frozen=True, kw_only=True, tag="camera.preset"):
@@ -142,10 +146,11 @@ class FramesStop(Request, frozen=True, kw_only=True, tag="frames.stop"):
 
 
 class Pick(Request, frozen=True, kw_only=True, tag="pick"):
-    """What is drawn at this place of the window."""
+    """What is drawn at this place of the window; with `stream`, of the newest frame that was sent to this peer."""
 
     x: Share
     y: Share
+    stream: OfStream = False
 
 
 class WindowWatch(Request, frozen=True, kw_only=True, tag="window.watch"):

@@ -5,6 +5,7 @@ It works in the thread that draws. What takes long and needs no GL (packing a pi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import tempfile
@@ -59,6 +60,7 @@ from renderer.door import Door
 from renderer.headless import write_png
 from renderer.keeping import kept
 from renderer.link import Followed, Link
+from renderer.moves import Place
 from renderer.packing import encode
 from renderer.reel import Reel
 from renderer.stage import UPLOAD, Stage
@@ -157,10 +159,10 @@ class Desk:
             case ViewGet():
                 return (self.state(),)
             case ViewSet() | CameraSet() | CameraOrbit() | CameraZoom() | CameraPreset():
-                self.look(controls.command(self.stage.view, self.studio.place(*self.host.size()), request))
+                self.look(controls.command(self.stage.view, self._place(peer, request), request))
                 return (self.state(),)
-            case Pick(x=x, y=y):
-                return (self._pick(x, y),)
+            case Pick():
+                return (self._pick(peer, request),)
             case Show():
                 return self._show(peer, request)
             case Screenshot():
@@ -270,15 +272,35 @@ class Desk:
         self._put(tuple(dict.fromkeys(request.surfaces)))
         self._ok(peer, request, self.state())
 
-    def _pick(self, x: float, y: float) -> PickReply:
-        (width, height), scale = self.host.size()
-        k, frame = self.studio.at((width, height), scale, x * width, y * height)
-        hit = picking.pick(frame, x * width, y * height)
-        if hit is None or not self.stage.shown:
+    def _place(self, peer: bytes, request: controls.Command) -> Place:
+        """Where the plot stands that a command moves: in the window, or in the peer's stream."""
+        if not getattr(request, "stream", False):
+            return self.studio.place(*self.host.size())
+        stream = self.streams.of(peer)
+        ask = stream.ask
+        place = self.beside.place((ask.width, ask.height), ask.scale, made=stream.seen[0])
+        if not ask.bare:
+            return place
+        return dataclasses.replace(place, layout=lambda view: place.layout(bare(view)))
+
+    def _pick(self, peer: bytes, request: Pick) -> PickReply:
+        if request.stream:
+            stream = self.streams.of(peer)
+            x, y = request.x * stream.ask.width, request.y * stream.ask.height
+            made, keys = stream.seen
+            k = picking.nearest(made, x, y)
+            frame = made[k]
+        else:
+            (width, height), scale = self.host.size()
+            x, y = request.x * width, request.y * height
+            k, frame = self.studio.at((width, height), scale, x, y)
+            keys = self.stage.keys
+        hit = picking.pick(frame, x, y)
+        if hit is None or not keys:
             return PickReply(hit=False)
         return PickReply(
             hit=True,
-            surface=self.stage.keys[k],
+            surface=keys[k],
             alpha=hit.alpha,
             beta=hit.beta,
             i=hit.i,
@@ -464,7 +486,8 @@ class Desk:
                 continue
             ask = stream.ask
             view = bare(self.stage.view) if ask.bare else self.stage.view
-            self.beside.draw((ask.width, ask.height), ask.scale, still=kind == "still", view=view)
+            made = self.beside.draw((ask.width, ask.height), ask.scale, still=kind == "still", view=view)
+            stream.seen = made, self.stage.keys
             pixels = self.beside.pixels()
             number = stream.sent(kind, self.stage.revision, now)
             self._aside.submit(self._pack, stream, number, kind == "still", stream.format(kind), pixels)

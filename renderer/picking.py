@@ -9,6 +9,7 @@ that is, so that every place between the lines has its value.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +59,16 @@ def pick(frame: Frame, x: float, y: float) -> Hit | None:
     sheet = layers.surface or layers.mesh or layers.contours
     found = _march(frame, near, far) if sheet else None
     return found if found is not None else _floor(frame, near, far, patches_only=True)
+
+
+def nearest(frames: Sequence[Frame], x: float, y: float) -> int:
+    """Which of the frames beside each other in a picture is meant by a place in its pixels; the first in an overlay."""
+
+    def away(frame: Frame) -> float:
+        plot = frame.layout.plot
+        return max(plot.x0 - x, 0.0, x - plot.x1) ** 2 + max(plot.y0 - y, 0.0, y - plot.y1) ** 2
+
+    return min(range(len(frames)), key=lambda k: away(frames[k]))
 
 
 def sight(frame: Frame, x: float, y: float) -> tuple[Floats, Floats]:

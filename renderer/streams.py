@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from protocol.errors import InputError
 from protocol.windows import FrameFormat, FramesStart
@@ -32,6 +32,7 @@ class Stream:
     still: bool = False  # that one was
     next_at: float = 0.0
     heard_at: float = 0.0
+    seen: Any = None  # what the newest frame shows and where it stands there, as the caller drew it
 
     def due(self, revision: int, settled: bool, now: float) -> Kind | None:
         """Whether a frame is to be sent now, and which."""
@@ -94,6 +95,13 @@ class Streams:
         if stream is not None:
             stream.acked = min(max(stream.acked, number), stream.number)
             stream.heard_at = now
+
+    def of(self, peer: bytes) -> Stream:
+        """A peer's stream, with a frame sent. Raises InputError where there is none."""
+        stream = self._streams.get(peer)
+        if stream is None or stream.seen is None:
+            raise InputError("stream: no frame was sent to this peer yet: begin with frames.start", code="wrong_state")
+        return stream
 
     def stop(self, peer: bytes) -> None:
         """No more frames for this peer."""

@@ -100,9 +100,10 @@ class Studio:
         k = min(self.panels.at(x, y), len(made) - 1)
         return k, made[k]
 
-    def place(self, size: Size, scale: float, k: int = 0) -> Place:
-        """What moves the camera (moves.py) needs to know, for the panel of surface k, or of the last one."""
-        made = self.frames(size, scale)
+    def place(self, size: Size, scale: float, k: int = 0, made: list[Frame] | None = None) -> Place:
+        """What moves the camera (moves.py) needs to know, for the panel of surface k, or of the last one; `made`: of
+        these frames, as `draw` gave them."""
+        made = self.frames(size, scale) if made is None else made
         k = min(k, len(made) - 1)  # a surface may go while its panel is dragged
         width, height = size[0] / scale, size[1] / scale
         found = Place.of(made[k], width, height, scale)

@@ -137,6 +137,52 @@ def test_pick_tells_the_measured_point(client: WindowClient) -> None:
     assert not client.request(Pick(id=new_id(), x=0.999, y=0.999)).hit
 
 
+def framed(client: WindowClient) -> None:
+    """Wait for a frame that shows the window as it is."""
+    until(lambda: any(isinstance(m, Frame) and m.still for m, _ in client.poll(0.1)), "a frame")
+
+
+@pytest.mark.parametrize("preset", ["heat", "solid"])
+def test_pick_and_zoom_count_in_the_stream_of_who_asks(client: WindowClient, preset: str) -> None:
+    client.request(FramesStop(id=new_id()))
+    with pytest.raises(InputError, match=r"begin with frames.start"):
+        client.request(Pick(id=new_id(), x=0.5, y=0.5, stream=True))
+    client.request(ViewSet(id=new_id(), view={"preset": preset}))
+    client.request(FramesStart(id=new_id(), width=60, height=112, fps=30, format="raw", scale=0.5, bare=True))
+    try:
+        framed(client)
+        before = client.request(Pick(id=new_id(), x=0.6, y=0.55, stream=True))
+        assert before.hit
+        apart = client.request(Pick(id=new_id(), x=0.6, y=0.55))  # another shape, with words around the plot
+        assert not apart.hit or abs(apart.alpha - before.alpha) + abs(apart.beta - before.beta) > 0.02
+        client.request(CameraZoom(id=new_id(), factor=1.5, x=0.6, y=0.55, stream=True))
+        framed(client)
+        after = client.request(Pick(id=new_id(), x=0.6, y=0.55, stream=True))
+        assert (after.alpha, after.beta) == pytest.approx((before.alpha, before.beta), abs=2e-3)
+    finally:
+        client.request(FramesStop(id=new_id()))
+
+
+def test_a_turn_counted_in_the_stream_keeps_its_size(client: WindowClient) -> None:
+    """What was fitted automatically into the stream's shape becomes a zoom of that shape, not of the window's."""
+    client.request(FramesStart(id=new_id(), width=60, height=112, fps=30, format="raw", scale=0.5, bare=True))
+    try:
+        framed(client)
+        first = edges(client)
+        client.request(CameraOrbit(id=new_id(), azimuth=0.01, stream=True))
+        framed(client)
+        assert edges(client) == pytest.approx(first, abs=0.015)
+    finally:
+        client.request(FramesStop(id=new_id()))
+
+
+def edges(client: WindowClient) -> tuple[float, float]:
+    """The first and the last share of the stream's width, half way down, where something is drawn."""
+    places = np.linspace(0.01, 0.99, 99).tolist()
+    hits = [x for x in places if client.request(Pick(id=new_id(), x=x, y=0.5, stream=True)).hit]
+    return hits[0], hits[-1]
+
+
 def test_a_screenshot_has_the_size_and_view_that_were_asked_for(client: WindowClient) -> None:
     assert shot(client).shape == (200, 320, 3)
     dark = shot(client, width=160, height=100, scale=2, view={"theme": "dark"})
