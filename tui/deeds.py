@@ -206,7 +206,7 @@ class Deeds:
         """What there is to copy of the chosen thing: (what, text)."""
         import msgspec
 
-        from protocol.messages import Spec
+        from protocol.messages import ImportSpec, Spec
         from tui import typed
 
         kind, id = self.app.choice.kind, self.app.choice.id
@@ -225,7 +225,7 @@ class Deeds:
         if job is not None and job.spec:
             with suppress(InputError, msgspec.ValidationError):  # no command asks for the same
                 asked = msgspec.convert(self._settled(job.spec), Spec)
-                if asked.kind != "import":  # that one needs its file
+                if not isinstance(asked, ImportSpec):  # that one needs its file
                     out.append(("command", typed.command(asked) + self.app.profile.flags()))
         if job is not None and kind != "job":
             out.append(("job id", job.id))
