@@ -16,12 +16,12 @@ from textual.widgets import Static
 from tui_apps import until, used
 
 from protocol.view import PRESETS, View, preset
-from protocol.windows import CameraOrbit, CameraPreset, CameraSet, CameraZoom, ViewReply
+from protocol.windows import CameraOrbit, CameraPreset, CameraSet, CameraZoom, Pick, PickReply, ViewReply
 from tui.app import ThalwegApp
 from tui.preview import Preview
 from tui.widgets.halfblock import HalfBlock
 from tui.widgets.heat import Heat
-from tui.widgets.preview_pane import PreviewPane
+from tui.widgets.preview_pane import Live, PreviewPane
 
 
 class FakePreview(Preview):
@@ -57,6 +57,10 @@ class FakePreview(Preview):
 
     async def ask(self, request: Any) -> Any:
         self.asked.append(request)
+        if isinstance(request, Pick):
+            right, low = request.x > 0.5, request.y > 0.5
+            here = {"surface": self.view.surfaces[0], "i": 2 * low, "j": 3, "alpha": 0.1, "beta": 0.2}
+            return PickReply(hit=right, **here if right else {})
         self.grey += 40
         return self.view
 
@@ -130,6 +134,43 @@ def test_frames_are_shown_and_keys_steer_them(monkeypatch: pytest.MonkeyPatch) -
         await pilot.press("full_stop")
         after = names[(names.index("contours-3d") + 1) % len(names)]
         await until(pilot, lambda: text(pane, "#picture-head").startswith(after))
+
+    shown(use, monkeypatch, frames=True)
+
+
+def test_a_cursor_in_the_picture_reads_what_is_drawn_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(app: ThalwegApp, pilot: Pilot[Any], pane: PreviewPane) -> None:
+        await until(pilot, lambda: pane.up, "a frame")
+        fake: Any = pane.preview
+        live = pane.query_one(Live)
+        live.focus()
+        await pilot.press("k", "right", "down")
+        assert live.cross == (live.size.width // 2 + 1, live.size.height // 2 + 1)
+        await until(pilot, lambda: app.cursor == (2, 3), "the point there")
+        assert text(pane, "#picture-said") == pane.read_out() != ""
+        assert all(r.stream for r in fake.asked)
+        assert not any(isinstance(r, CameraOrbit) for r in fake.asked)  # the arrows moved the cursor alone
+        await pilot.press("plus")
+        await until(pilot, lambda: any(isinstance(r, CameraZoom) for r in fake.asked))
+        zoomed = next(r for r in fake.asked if isinstance(r, CameraZoom))
+        assert (zoomed.x, zoomed.y) == live.place
+        await pilot.press("left", "left", "left")
+        await until(pilot, lambda: text(pane, "#picture-said") == "nothing is drawn there" and app.cursor is None)
+        await pilot.press("k", "left")
+        await until(pilot, lambda: any(isinstance(r, CameraOrbit) for r in fake.asked), "a turn again")
+        assert "k: a cursor" in text(pane, "#picture-said")
+
+    shown(use, monkeypatch, frames=True)
+
+
+def test_the_mouse_reads_points_without_a_button(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(app: ThalwegApp, pilot: Pilot[Any], pane: PreviewPane) -> None:
+        await until(pilot, lambda: pane.up, "a frame")
+        live = pane.query_one(Live)
+        await pilot.hover(Live, offset=(live.size.width - 2, 1))
+        await until(pilot, lambda: app.cursor == (0, 3), "the point there")
+        await pilot.hover("#sidebar")
+        await until(pilot, lambda: "k: a cursor" in text(pane, "#picture-said"))
 
     shown(use, monkeypatch, frames=True)
 

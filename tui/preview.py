@@ -38,6 +38,8 @@ from protocol.windows import (
     Frame,
     FramesStart,
     FramesStop,
+    Pick,
+    PickReply,
     Show,
     ViewReply,
     ViewSet,
@@ -46,7 +48,7 @@ from tui import children
 
 READY_S = 30.0  # a first start under load; otherwise 1 s
 END_S = 2.0
-SIZE = "640x400"  # of the window that nobody sees: what `pick` counts in
+SIZE = "640x400"  # of the window that nobody sees; picks and moves count in its stream
 SOCKET_PATH_LIMIT = 107
 
 # Set before anything is imported: the process is to end when the app does, by SIGTERM, which it hears.
@@ -224,10 +226,12 @@ class Preview:
 
 
 class Hand:
-    """Camera moves, added up while the window is busy: a held key sends no queue of requests."""
+    """Camera moves, added up while the window is busy: a held key sends no queue of requests. Of the places that are
+    pointed at the newest is asked, and `picked` hears what is drawn there."""
 
-    def __init__(self, preview: Preview) -> None:
-        self._preview = preview
+    def __init__(self, preview: Preview, picked: Callable[[PickReply], None] = lambda _: None) -> None:
+        self._preview, self._picked = preview, picked
+        self._place: tuple[float, float] | None = None
         self._orbit = [0.0, 0.0]
         self._zoom: list[tuple[float, float, float]] = []
         self._pan = [0.0, 0.0]
@@ -246,6 +250,11 @@ class Hand:
         self._zoom = [(factor, x, y)]
         self._go()
 
+    def point(self, x: float, y: float) -> None:
+        """Ask what is drawn at a place, in shares of the picture."""
+        self._place = (x, y)
+        self._go()
+
     def pan(self, x: float, y: float) -> None:
         """Shift by shares of half the plot."""
         self._pan[0] += x
@@ -258,20 +267,25 @@ class Hand:
 
     async def _send(self) -> None:
         with suppress(InputError):
-            while any(self._orbit) or any(self._pan) or self._zoom:
+            while any(self._orbit) or any(self._pan) or self._zoom or self._place is not None:
                 if any(self._orbit):
                     (azimuth, elevation), self._orbit = self._orbit, [0.0, 0.0]
-                    turned = CameraOrbit(id=new_id(), azimuth=_within(azimuth, 3600), elevation=_within(elevation, 180))
+                    azimuth, elevation = _within(azimuth, 3600), _within(elevation, 180)
+                    turned = CameraOrbit(id=new_id(), azimuth=azimuth, elevation=elevation, stream=True)
                     await self._preview.ask(turned)
                 if self._zoom:
                     factor, x, y = self._zoom.pop()
-                    await self._preview.ask(CameraZoom(id=new_id(), factor=min(100, max(0.01, factor)), x=x, y=y))
+                    factor = min(100, max(0.01, factor))
+                    await self._preview.ask(CameraZoom(id=new_id(), factor=factor, x=x, y=y, stream=True))
                 if any(self._pan):
                     (x, y), self._pan = self._pan, [0.0, 0.0]
                     camera = None if self._preview.view is None else self._preview.view.view.camera
                     at = (0.0, 0.0) if camera is None else (camera.shift_x, camera.shift_y)
                     moved = CameraSet(id=new_id(), shift_x=_within(at[0] + x, 10), shift_y=_within(at[1] + y, 10))
                     await self._preview.ask(moved)
+                if self._place is not None:
+                    (x, y), self._place = self._place, None
+                    self._picked(await self._preview.ask(Pick(id=new_id(), x=x, y=y, stream=True)))
 
 
 def _within(value: float, most: float) -> float:

@@ -261,15 +261,22 @@ class HalfBlock(Blocks):
         super().__init__(**kwargs)
         self.quantise = Quantiser()
         self.shape = (0, 0)
+        self.marks: dict[tuple[int, int], str] = {}  # characters at (column, row) over the picture
 
     def show(self, pixels: Pixels) -> None:
         """Show a picture; it stands at the top left, and is cut where it is larger than the widget."""
         self.shape = pixels.shape[:2]
         if self.depth() == "shades":
-            self.paint(*shaded(pixels))
+            self.paint(*shaded(pixels), marks=self.marks)
         else:
             index = self.quantise(pixels)
-            self.paint(index, self.quantise.palette)
+            self.paint(index, self.quantise.palette, marks=self.marks)
+
+    def mark(self, marks: Mapping[tuple[int, int], str]) -> None:
+        """Put other characters over the picture."""
+        self.marks = dict(marks)
+        if len(self._index):
+            self.paint(self._index, self._palette, self._levels, self.marks)
 
 
 def shaded(pixels: Pixels) -> tuple[Index, NDArray[np.uint8]]:

@@ -21,7 +21,7 @@ from textual.widgets import Static
 from protocol.errors import InputError
 from protocol.exchange import new_id
 from protocol.view import PRESETS
-from protocol.windows import CameraPreset
+from protocol.windows import CameraPreset, PickReply
 from tui import words
 from tui.preview import Hand, Preview
 from tui.state import SurfaceDetail
@@ -52,7 +52,20 @@ class Live(HalfBlock, can_focus=True):
         Binding("i", "place('iso')", "From a corner", show=False),
         Binding("full_stop", "preset(1)", "Next way", show=False),
         Binding("comma", "preset(-1)", "Way before", show=False),
+        Binding("k", "read", "Read points", show=False),
     ]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cross: tuple[int, int] | None = None  # column and row of the cursor, while the arrows move it
+        self.place: tuple[float, float] | None = None  # what is pointed at, in shares of the picture
+
+    class Pointed(Message):
+        """At a place of the picture, in shares; None: at nothing any more."""
+
+        def __init__(self, place: tuple[float, float] | None) -> None:
+            super().__init__()
+            self.place = place
 
     class Turned(Message):
         """By degrees."""
@@ -90,10 +103,31 @@ class Live(HalfBlock, can_focus=True):
             self.by = by
 
     def action_turn(self, azimuth: float, elevation: float) -> None:
-        self.post_message(self.Turned(azimuth, elevation))
+        if self.cross is None:
+            self.post_message(self.Turned(azimuth, elevation))
+        else:
+            sign = (azimuth > 0) - (azimuth < 0), (elevation < 0) - (elevation > 0)
+            self.put_cross((self.cross[0] + sign[0], self.cross[1] + sign[1]))
 
     def action_zoom(self, factor: float) -> None:
-        self.post_message(self.Zoomed(factor))
+        self.post_message(self.Zoomed(factor) if self.place is None else self.Zoomed(factor, *self.place))
+
+    def action_read(self) -> None:
+        """Let the arrows move a cursor, or the picture again."""
+        self.put_cross(None if self.cross is not None else (self.size.width // 2, self.size.height // 2))
+
+    def put_cross(self, at: tuple[int, int] | None) -> None:
+        """Put the cursor at a character, within the picture; None takes it away."""
+        if at is not None:
+            at = min(max(at[0], 0), self.size.width - 1), min(max(at[1], 0), self.size.height - 1)
+        self.cross = at
+        self.mark({} if at is None else {at: "┼"})
+        self.point(None if at is None else self._share(*at))
+
+    def point(self, place: tuple[float, float] | None) -> None:
+        """Point at a place."""
+        self.place = place
+        self.post_message(self.Pointed(place))
 
     def action_shift(self, x: float, y: float) -> None:
         self.post_message(self.Shifted(x, y))
@@ -104,9 +138,9 @@ class Live(HalfBlock, can_focus=True):
     def action_preset(self, by: int) -> None:
         self.post_message(self.Stepped(by))
 
-    def _share(self, event: events.MouseEvent) -> tuple[float, float]:
+    def _share(self, x: int, y: int) -> tuple[float, float]:
         width, height = max(1, self.size.width), max(1, self.size.height)
-        return min(1.0, (event.x + 0.5) / width), min(1.0, (event.y + 0.5) / height)
+        return min(1.0, max(0.0, (x + 0.5) / width)), min(1.0, max(0.0, (y + 0.5) / height))
 
     def on_mouse_down(self) -> None:
         self.capture_mouse()
@@ -119,14 +153,24 @@ class Live(HalfBlock, can_focus=True):
             self.post_message(self.Shifted(-event.delta_x * 2 / max(1, self.size.width), event.delta_y * 0.04))
         elif event.button:
             self.post_message(self.Turned(-event.delta_x * DRAG, event.delta_y * DRAG))
+        elif self.cross is None:
+            self.point(self._share(event.x, event.y))
+
+    def on_leave(self) -> None:
+        if self.cross is None and self.place is not None:
+            self.point(None)
+
+    def on_resize(self) -> None:
+        if self.cross is not None:
+            self.put_cross(self.cross)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.post_message(self.Zoomed(CLOSER, *self._share(event)))
+        self.post_message(self.Zoomed(CLOSER, *self._share(event.x, event.y)))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.post_message(self.Zoomed(1 / CLOSER, *self._share(event)))
+        self.post_message(self.Zoomed(1 / CLOSER, *self._share(event.x, event.y)))
 
 
 class PreviewPane(Panel):
@@ -142,7 +186,8 @@ class PreviewPane(Panel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.preview = Preview()
-        self.hand = Hand(self.preview)
+        self.hand = Hand(self.preview, self._picked)
+        self.hit: PickReply | None = None  # what is drawn where is pointed at
         self.wanted = "picture"  # or rows
         self.up = False  # whether frames come
         self.problem = ""
@@ -202,14 +247,47 @@ class PreviewPane(Panel):
         view = self.preview.view
         if live:
             how = view.view.preset if view else ""
-            head.update(f"{how} · arrows turn · +- zoom · ,. ways")
+            arrows = "read" if self.query_one(Live).cross is not None else "turn"
+            head.update(f"{how} · arrows {arrows} · +- zoom · ,. ways")
         else:
             heat = self.query_one(Heat)
             why = f" · {self.problem}" if self.problem else ""
             start = " · the picture is coming" if self.wanted == "picture" and not self.problem else ""
             scale = f"loss {legend(heat.scale)}" if heat.measured.any() else "no row yet"
             head.update(words.plain(f"rows · {scale}{start}{why}"))
-        said.update(self.read_out() or ("h: rows, to read points" if live else "arrows read points"))
+        if live:
+            said.update(self.picked_out() or "k: a cursor that reads points · h: rows")
+        else:
+            said.update(self.read_out() or "arrows read points")
+
+    def picked_out(self) -> str:
+        """What is drawn in the picture where is pointed at."""
+        hit = self.hit
+        if hit is None:
+            return ""
+        if not hit.hit or hit.alpha is None or hit.beta is None:
+            return "nothing is drawn there"
+        if hit.surface == self.choice.surface and (said := self.read_out()):
+            return said
+        place = f"α {words.number(hit.alpha)} β {words.number(hit.beta)}"
+        return place + _valued(hit.n, hit.loss, hit.sem)
+
+    def _picked(self, hit: PickReply) -> None:
+        if not self.is_mounted or self.query_one(Live).place is None:
+            return
+        self.hit = hit
+        here = hit.hit and hit.surface == self.choice.surface and hit.i is not None and hit.j is not None
+        self.thalweg.put_cursor((hit.i, hit.j) if here else None)  # type: ignore[arg-type]  # looked at above
+        self._say(self.up)
+
+    def on_live_pointed(self, event: Live.Pointed) -> None:
+        """Ask what is drawn there."""
+        event.stop()
+        if event.place is None:
+            self.hit = None
+            self._say(self.up)
+        elif self.up:
+            self.hand.point(*event.place)
 
     def read_out(self) -> str:
         """The point under the cursor: alpha, beta, loss and how sure it is."""
@@ -220,14 +298,9 @@ class PreviewPane(Panel):
         i, j = at
         if i >= loss.shape[0] or j >= loss.shape[1]:
             return ""
+        sem = float(detail.values["sem"][i, j]) if "sem" in detail.values else None
         place = f"α {words.number(detail.alpha[j])} β {words.number(detail.beta[i])}"
-        if not int(detail.values["n"][i, j]):
-            return f"{place} not measured yet"
-        value = float(loss[i, j])
-        if not math.isfinite(value):
-            return f"{place} diverged"
-        sem = float(detail.values["sem"][i, j]) if "sem" in detail.values else math.nan
-        return f"{place} loss {words.number(value)}" + (f" ± {words.number(sem)}" if math.isfinite(sem) else "")
+        return place + _valued(int(detail.values["n"][i, j]), float(loss[i, j]), sem)
 
     def on_heat_pointed(self, event: Heat.Pointed) -> None:
         """The cursor moved."""
@@ -278,14 +351,17 @@ class PreviewPane(Panel):
             await preview.open()
             await preview.show(self._shown)
             await self._stream()
-            async for pixels, _ in preview.frames(self.thalweg.gate.open):
+            async for pixels, still in preview.frames(self.thalweg.gate.open):
                 if not self.up:
                     self.up = True
                     had = self.has_focus_within
                     self.draw()
                     if had:
                         self.query_one("#live").focus()
-                self.query_one(Live).show(pixels)
+                live = self.query_one(Live)
+                live.show(pixels)
+                if still and live.place is not None:  # another point is drawn there now
+                    self.hand.point(*live.place)
             raise InputError("picture: its process has ended; h and h again starts it anew", code="unavailable")
         except InputError as e:
             self.up, self.problem = False, e.msg.removeprefix("picture: ")
@@ -351,3 +427,12 @@ class PreviewPane(Panel):
     async def _set(self, changes: dict[str, Any]) -> None:
         await self.preview.set(changes)
         self._say(self.up)
+
+
+def _valued(n: int, loss: float | None, sem: float | None) -> str:
+    """A point's loss and how sure it is, behind its place."""
+    if not n or loss is None:
+        return " not measured yet"
+    if not math.isfinite(loss):
+        return " diverged"
+    return f" loss {words.number(loss)}" + (f" ± {words.number(sem)}" if sem is not None and math.isfinite(sem) else "")
