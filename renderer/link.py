@@ -236,6 +236,8 @@ class Link:
 
     def _linked(self, link: follower.Link, now: float) -> None:
         if link.state == "live":
+            if self._state == "lost":  # meanwhile somebody may have struck the window off
+                self._announced = None
             self._set("live")
         elif link.state in ("stale", "lost"):
             if self._state != "lost":

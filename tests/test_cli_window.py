@@ -71,8 +71,7 @@ def test_a_window_of_a_file_is_found_without_a_daemon(here: Place) -> None:
     opened = here.json("window", "open", file, "--headless", "--size", "320x200")[0]
     assert [w["window"] for w in windows(here)] == [opened["window"]]
     assert "preset=mesh" in here.run("window", "set", "preset=mesh").stdout
-    other = {"THALWEG_WORKSPACE": str(here.base / "another")}
-    assert "no window is open" in here.run("window", "list", **other).stdout
+    assert "no window is open" in here.run("window", "list", THALWEG_WORKSPACE=str(here.base / "another")).stdout
     here.run("window", "close")
     assert gone_within([opened["pid"]], 5)
     assert "no window is open" in here.run("window", "list").stdout
@@ -204,6 +203,28 @@ def test_a_script_on_the_server_steers_the_window_on_the_laptop(sshd: Server, he
     here.run("window", "close")
     assert command.wait(20) == 0
     assert gone_within([opened["pid"], *tunnels], 5)
+    assert leftovers(tmp_path) + leftovers(here.workspace) == []
+
+
+@needs_ssh
+@pytest.mark.slow
+def test_a_connection_that_ends_is_made_again(sshd: Server, here: Place, tmp_path: Path) -> None:
+    id = surface(here)
+    laptop = near(sshd, tmp_path)
+    ssh = ("--ssh", "loop", "--remote-workspace", str(here.workspace), *REMOTE)
+    command = laptop.start("window", "open", id, "--headless", "--size", "320x200", "--json", *ssh)
+    opened = json.loads(line_with(command.stdout, "endpoint"))
+    until(lambda: windows(here), "the window")
+    for tunnel in [pid for pid in children(command.pid) if pid != opened["pid"]]:
+        os.kill(tunnel, signal.SIGKILL)
+    line_with(command.stderr, "the window stays")
+    here.run("window", "list")  # meanwhile, on the server: it does not answer, and may be struck off
+    line_with(command.stderr, "connected to loop again")
+    until(lambda: windows(here), "the window")
+    assert "preset=mesh" in here.run("window", "set", "preset=mesh").stdout
+    until(lambda: laptop.json("window", "set", *ssh)[0]["live"], "the daemon")
+    laptop.run("window", "close", *ssh)
+    assert command.wait(20) == 0
     assert leftovers(tmp_path) + leftovers(here.workspace) == []
 
 

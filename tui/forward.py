@@ -113,11 +113,15 @@ class Forward:
         for name, file in (mine or {}).items():
             words += ["-R", f"{self.theirs[name]}:{file}"]
         self._said: IO[str] = open(self.folder / "said", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - close
+        self._words = words
+        self._let_in = False
+        self._child = self._begin()
+
+    def _begin(self) -> subprocess.Popen[bytes]:
         options = ["-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "ControlMaster=no", "-o", "ControlPath=none"]
         options += ["-o", "ServerAliveInterval=15", "-o", "LogLevel=INFO"]  # it tells what is prohibited at that level
-        self._let_in = False
-        self._child = subprocess.Popen(
-            [*program(), *options, *words, self.host],
+        return subprocess.Popen(
+            [*program(), *options, *self._words, self.host],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
@@ -165,6 +169,29 @@ class Forward:
                 code="unavailable",
             )
 
+    @property
+    def alive(self) -> bool:
+        """Whether ssh still runs."""
+        return self._child.poll() is None
+
+    def again(self) -> None:
+        """Begin anew, with the same names on both sides, after ssh has ended; whoever is connected to them finds its
+        way by itself. Raises InputError in one sentence where it is not let in."""
+        self._end()
+        if self.theirs:  # what is left there of the last time is in the way
+            try:
+                done = self._sweep()
+            except subprocess.TimeoutExpired:
+                raise InputError(f"--ssh: {self.host} does not answer", code="unavailable") from None
+            if done.returncode == 255:
+                raise InputError(f"--ssh: cannot log in to {self.host}", code="unavailable")
+        for name in ("cmd", "evt"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._said.seek(0)
+        self._said.truncate()
+        self._child = self._begin()
+        self.wait()
+
     def client(self) -> Client:
         """A client of the remote daemon. Raises InputError in one sentence."""
         self.wait()
@@ -187,6 +214,13 @@ class Forward:
 
     def close(self) -> None:
         """End ssh and remove the sockets of both sides."""
+        self._end()
+        self._said.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.theirs:
+            self._sweep()
+
+    def _end(self) -> None:
         if self._child.poll() is None:
             self._child.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -194,14 +228,14 @@ class Forward:
         if self._child.poll() is None:
             self._child.kill()
             self._child.wait()
-        self._said.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self.theirs:
-            subprocess.run(
-                there(self.host, ["rm", "-f", *self.theirs.values()]),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=20,
-                check=False,
-            )
+
+    def _sweep(self) -> subprocess.CompletedProcess[bytes]:
+        """Remove our sockets over there. Raises TimeoutExpired."""
+        return subprocess.run(
+            there(self.host, ["rm", "-f", *self.theirs.values()]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=20,
+            check=False,
+        )

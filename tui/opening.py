@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,7 @@ from tui import children
 from tui.children import ChildError
 
 READY_S = 60.0  # a first start on a busy machine, with shaders to compile
+TICK_S = 0.5
 X11 = "PYGLFW_LIBRARY_VARIANT"
 CRASHED = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL})
 
@@ -33,16 +34,25 @@ class Opened:
     screen: bool
     child: subprocess.Popen[str]
 
-    def wait(self) -> None:
-        """Until it is closed; Ctrl-C closes it. Raises ChildError where it breaks."""
+    def wait(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Until it is closed; Ctrl-C closes it. `meanwhile` is called now and then. Raises ChildError where it
+        breaks."""
         try:
-            code = self.child.wait()
+            while (code := self._ended(None if meanwhile is None else TICK_S)) is None:
+                if meanwhile is not None:
+                    meanwhile()
         except BaseException:
             self.child.terminate()
             self.child.wait()
             raise
         if code != 0:
             raise ChildError(f"the window ended {children.how_it_ended(code)}")
+
+    def _ended(self, timeout_s: float | None) -> int | None:
+        try:
+            return self.child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def has_display() -> bool:

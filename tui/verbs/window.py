@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ else:
 
 ANSWER_S = 2.0  # a window that draws answers `hello` meanwhile
 SHOT_S = 120.0
+AGAIN_S = (1.0, 30.0)  # between two tries at an ssh that has ended: the first pause, and the longest
 UPLOAD = "upload:"  # begin of what a window calls a file that it was sent
 Which = Annotated[
     str | None,
@@ -107,18 +109,49 @@ def window_open(
     if not typed and from_ is None:
         names = ["last"]
     with ExitStack() as stack:
-        opened = stack.enter_context(_opened(common, files, names, how))
+        opened, way = stack.enter_context(_opened(common, files, names, how))
         _tell(opened, common, headless)
         if wait or common.ssh is not None:
-            opened.wait()
+            opened.wait(None if way is None else way.keep)
+
+
+class Way:
+    """A tunnel that is made anew when it breaks, at first soon, then every half minute."""
+
+    def __init__(self, tunnel: Forward) -> None:
+        self._tunnel = tunnel
+        self._pause_s, self._next = AGAIN_S[0], 0.0
+        self._cut = False
+
+    def keep(self) -> None:
+        """Look at it, and try again where that is due."""
+        if self._tunnel.alive:
+            self._pause_s = AGAIN_S[0]
+            return
+        now = time.monotonic()
+        if not self._cut:
+            self._cut, self._next = True, now + self._pause_s
+            starting.say(f"the connection to {self._tunnel.host} ended: the window stays, trying again")
+        if now < self._next:
+            return
+        try:
+            self._tunnel.again()
+        except InputError:
+            self._pause_s = min(2 * self._pause_s, AGAIN_S[1])
+            self._next = time.monotonic() + self._pause_s
+            return
+        self._cut = False
+        starting.say(f"connected to {self._tunnel.host} again")
 
 
 @contextmanager
-def _opened(common: Common, files: list[str], names: list[str], how: dict[str, Any]) -> Iterator[Opened]:
+def _opened(
+    common: Common, files: list[str], names: list[str], how: dict[str, Any]
+) -> Iterator[tuple[Opened, Way | None]]:
     """The window. What it needs of this command (a tunnel) is there for the block."""
     if common.ssh is not None:
-        with _through_ssh(common, files, names, how) as opened:
-            yield opened
+        with _through_ssh(common, files, names, how) as found:
+            yield found
         return
     if common.connect is not None:
         with reach.daemon(common) as there:
@@ -133,19 +166,22 @@ def _opened(common: Common, files: list[str], names: list[str], how: dict[str, A
                 of=whose(common),
                 **how,
             )
-        yield opening.begin(line)
+        opened = opening.begin(line)
         starting.say("commands of this machine alone steer it: the daemon's machine does not reach a window here")
+        yield opened, None
         return
     root = common.place().root
     surfaces = []
     if names:
         with reach.daemon(common) as there:
             surfaces = _ids(there, names)
-    yield opening.begin(opening.command(files, surfaces=surfaces, workspace=root, **how))
+    yield opening.begin(opening.command(files, surfaces=surfaces, workspace=root, **how)), None
 
 
 @contextmanager
-def _through_ssh(common: Common, files: list[str], names: list[str], how: dict[str, Any]) -> Iterator[Opened]:
+def _through_ssh(
+    common: Common, files: list[str], names: list[str], how: dict[str, Any]
+) -> Iterator[tuple[Opened, Way]]:
     """A window here that follows the daemon over there: one ssh carries the daemon's sockets here and the window's
     there. Where the server forbids the latter, the window follows and obeys its own mouse and keys."""
     with ExitStack() as stack:
@@ -175,7 +211,7 @@ def _through_ssh(common: Common, files: list[str], names: list[str], how: dict[s
         )
         opened = opening.begin(line)
         try:
-            yield opened
+            yield opened, Way(tunnel)
         finally:
             if opened.child.poll() is None:
                 opened.child.terminate()
