@@ -40,7 +40,7 @@ BEAT_S = 1.0
 BACKUP_S = 3600.0
 STOP_S = 10.0  # a worker that has not let go by then is ended; what it had committed is kept
 FAIR = 64  # requests taken in one turn of the loop, so that rows and heartbeats are never starved
-MORE = int(zmq.SNDMORE)  # an enum's | costs as much as sending a small frame
+MORE, READABLE = int(zmq.SNDMORE), int(zmq.POLLIN)  # an enum's | costs as much as sending a small frame
 SWITCH_S = 0.0005  # the store's thread asks for the interpreter often: it waits no longer than this each time
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 HEAP_KEPT, LARGE = 16 * 1024 * 1024, 1024 * 1024
@@ -290,14 +290,13 @@ class Daemon:
 
     def _subscriptions(self, made: zmq.Socket[bytes]) -> None:
         new = False
-        with suppress(zmq.Again):
-            while True:
-                told = made.recv(zmq.NOBLOCK)
-                if told[:1] == b"\1":
-                    new = True
-                    self._wanted[made].add(told[1:])
-                elif told[:1] == b"\0":
-                    self._wanted[made].discard(told[1:])  # the last one that had it is gone
+        while made.getsockopt(zmq.EVENTS) & READABLE:  # type: ignore[operator]
+            told = made.recv(zmq.NOBLOCK)
+            if told[:1] == b"\1":
+                new = True
+                self._wanted[made].add(told[1:])
+            elif told[:1] == b"\0":
+                self._wanted[made].discard(told[1:])  # the last one that had it is gone
         if new:
             self._heartbeat()  # tells the client that it is subscribed
 
