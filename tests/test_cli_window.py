@@ -13,6 +13,7 @@ import pytest
 import scenes
 from cli import Place, children, gone_within, line_with, place, until
 from PIL import Image
+from test_cli_daemon import free_port
 from test_cli_ssh import REMOTE, SSHD, Server, leftovers, serve
 
 needs_ssh = pytest.mark.skipif(
@@ -155,6 +156,27 @@ def test_wrong_words_are_one_sentence(here: Place) -> None:
 
 
 # ---------------------------------------------------------------- a laptop and a server
+
+
+@pytest.mark.slow
+def test_a_window_of_a_daemon_on_tcp_is_steered_from_its_own_machine(here: Place, tmp_path: Path) -> None:
+    id = surface(here)
+    here.run("keys", "create", "laptop", "--out", tmp_path)
+    here.run("daemon", "stop")
+    port = free_port()
+    here.run("daemon", "start", "--tcp", port)
+    laptop = Place(tmp_path)
+    laptop.env |= {"XDG_RUNTIME_DIR": str(tmp_path)}
+    ends = f"tcp://127.0.0.1:{port},tcp://127.0.0.1:{port + 1}"
+    words = ("--connect", ends, "--key", tmp_path / "laptop.key_secret")
+    told = laptop.run("window", "open", "--headless", "--size", "320x200", *words)
+    assert "commands of this machine alone steer it" in told.stderr
+    until(lambda: laptop.json("window", "set", *words)[0]["live"], "the daemon")
+    assert [w["surfaces"] for w in laptop.json("window", "list", *words)] == [[id]]
+    assert "preset=mesh" in laptop.run("window", "set", "preset=mesh", *words).stdout
+    assert windows(here) == []  # the daemon knows of none that its clients could not reach
+    laptop.run("window", "close", *words)
+    assert not laptop.workspace.exists()
 
 
 @pytest.fixture(scope="module")

@@ -299,7 +299,7 @@ def found(common: Common) -> Iterator[tuple[Reach | None, list[Found]]]:
 def steered(common: Common, which: str | None) -> Iterator[WindowClient]:
     """A client of the window that is meant. Raises InputError that lists the windows."""
     if which is not None and which.startswith(("ipc://", "tcp://")):
-        key = None if common.key is None else common.key.expanduser()
+        key = None if common.key is None or which.startswith("ipc") else common.key.expanduser()
         with WindowClient.open(which, keys=key, timeout_s=ANSWER_S) as client:
             yield client
         return
@@ -317,7 +317,7 @@ def client_of(there: Reach | None, window: Found) -> Iterator[WindowClient]:
             tunnel = stack.enter_context(Forward(there.tunnel.host, remote))
             tunnel.wait()
             endpoint = tunnel.endpoint("cmd")
-        keys = None if there is None else there.client.address.keys
+        keys = None if there is None or endpoint.startswith("ipc") else there.client.address.keys  # ipc asks for none
         yield stack.enter_context(WindowClient.open(endpoint, keys=keys, timeout_s=ANSWER_S))
 
 
