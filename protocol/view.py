@@ -92,6 +92,7 @@ class Layers(Struct, frozen=True, kw_only=True):
     box: bool = True
     axes: bool = True
     path: bool = True
+    epochs: bool = True  # written beside the path's checkpoints, where there is room
     critical: bool = True  # minima, saddles, maxima, where the surface carries them
     minimum: bool = True  # a mark on the lowest measured point
     colorbar: bool = True

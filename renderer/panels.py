@@ -22,7 +22,7 @@ from renderer.camera import Rect
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
-from renderer.layers import Layer, air, axes, base, box, critical, labels, legend, path, surface
+from renderer.layers import Layer, air, axes, base, box, critical, epochs, labels, legend, path, surface
 from renderer.layout import Layout, is_flat
 from renderer.layout import compute as one_layout
 from renderer.picture import Part, Renderer
@@ -53,6 +53,7 @@ class _Slot:
         self.axes, self.box, self.base, self.labels = axes.Axes(), box.Box(kit), base.Base(kit), labels.Labels()
         self.surface, self.air, self.wires = surface.Surface(kit), air.Air(kit), overlay.Wires(kit)
         self._aside: overlay.Aside | None = None
+        self.epochs = epochs.Epochs()
         self.marks: list[Layer] = [critical.Critical(kit), path.Path(kit)]
 
     def aside(self, first: labels.Labels, under: Frame) -> overlay.Aside:
@@ -65,7 +66,7 @@ class _Slot:
     @property
     def layers(self) -> list[Layer]:
         """What stands in a panel, in drawing order (layers/__init__.py)."""
-        return [self.box, self.base, self.surface, self.air, self.axes, *self.marks, self.labels]
+        return [self.box, self.base, self.surface, self.air, self.axes, *self.marks, self.labels, self.epochs]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import Protocol
 from renderer.frame import Frame
 from renderer.gl.kit import Kit
 from renderer.ink import Ink
-from renderer.layers import air, axes, base, box, colorbar, critical, labels, legend, path, surface, title
+from renderer.layers import air, axes, base, box, colorbar, critical, epochs, labels, legend, path, surface, title
 from renderer.scene import Dirty
 
 
@@ -41,6 +41,7 @@ def make(kit: Kit) -> list[Layer]:
         critical.Critical(kit),
         path.Path(kit),
         labels.Labels(),
+        epochs.Epochs(),
         colorbar.ColorBar(),
         legend.Legend(),
         title.Title(),
