@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -163,6 +164,7 @@ def flat(rect: Rect, size: tuple[int, int], sides: tuple[float, float], camera: 
     return Projection(matrix, size, np.array([0.0, 0.0, 1.0]))
 
 
+@lru_cache(16)
 def turntable(rect: Rect, size: tuple[int, int], sides: tuple[float, float], top: float, camera: Camera) -> Projection:
     """The box from the camera's side: as large as fits into the rectangle at zoom 1, or with its target in the middle
     and a circle of the radius `reach` as large as fits."""

@@ -18,6 +18,7 @@ from renderer.scene import Scene
 
 LETTERS = "abcd"
 MOST = 4  # surfaces in one picture
+MAGNIFIED = 1.5  # times that one surface is seen from nearer than another, from which the picture says so
 Ground = Literal["plane", "ranges", "shapes"]
 
 
@@ -113,6 +114,7 @@ def names(scenes: Sequence[Scene]) -> Names:
         said.append("one scale for all")
     else:
         said.append("each on its own scale: compare shapes, not colours")
+    said += _extents(scenes)
     feet, rests = common([words.provenance(scene).split(" · ") for scene in scenes])
     foot = [" · ".join(feet)] if feet else []
     foot += [f"{LETTERS[k]}: {' · '.join(rest)}" for k, rest in enumerate(rests) if rest]
@@ -134,7 +136,22 @@ def _lowest(scene: Scene) -> str:
     i, j = scene.scale.lowest
     word = "highest" if scene.view.metric == "accuracy" else "lowest"
     at = facts.place(float(scene.axes[0][j]), float(scene.axes[1][i]))
-    return f"{word} {facts.value(float(scene.shown[i, j]))} at {at}"
+    height, width = scene.n.shape
+    border = ", on the border" if i in (0, height - 1) or j in (0, width - 1) else ""
+    return f"{word} {facts.value(float(scene.shown[i, j]))} at {at}{border}"
+
+
+def _extents(scenes: Sequence[Scene]) -> list[str]:
+    """A warning where one box shows far more of its plane than another: what looks flat may only be seen from near."""
+    ends = [(letter, s.axes[0]) for letter, s in zip(LETTERS, scenes) if s.axes is not None]
+    spans = [float(axis[-1] - axis[0]) for _, axis in ends]
+    if len(spans) < 2 or max(spans) < MAGNIFIED * min(spans):
+        return []
+    ranges: dict[str, list[str]] = {}
+    for letter, a in ends:
+        ranges.setdefault(f"{facts.number(float(a[0]), 2)} to {facts.number(float(a[-1]), 2)}", []).append(letter)
+    told = (f"{range_} in {letters(found)}" for range_, found in ranges.items())
+    return ["axes differ: α from " + ", ".join(told)]
 
 
 def ground(scenes: Sequence[Scene]) -> Ground:

@@ -211,10 +211,12 @@ def _paths(whole: Frame, found: Sequence[Frame]) -> list[Entry]:
         alike = [(letter, f) for letter, f in joined if f.view.path_colormap == name]
         scales = {facts.path_scale(f.scene.path) for _, f in alike}
         what, *ends = next(iter(scales)) if len(scales) == 1 else ("way", "start", "end")
-        heading = f"Path, coloured by {what}" if what != "way" else "Path"
-        where = () if len(alike) == len(found) else ("in " + comparing.letters([letter for letter, _ in alike]),)
+        whose = "" if len(alike) == len(found) else " of " + comparing.letters([letter for letter, _ in alike])
+        heading = (
+            f"Path{whose}" if what == "way" else f"Path{whose} by {what}" if whose else f"Path, coloured by {what}"
+        )
         table = alike[0][1].path_table
-        out.append(Entry(_dots(replace(whole, path_table=table)), Fact(heading, where), 0, (ends[0], ends[1]), table))
+        out.append(Entry(_dots(replace(whole, path_table=table)), Fact(heading), 0, (ends[0], ends[1]), table))
     off = [
         f"{letter}: {facts.share(facts.off_plane_share(f.scene.path))} of the way"
         for letter, f in with_path

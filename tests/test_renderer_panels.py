@@ -14,6 +14,7 @@ from protocol.files import PlaneMeta, Surface, SurfaceMeta
 from protocol.messages import SurfaceBegin, SurfaceRow
 from protocol.view import PRESETS, override
 from renderer import auto, comparing, overlay, tiling, together
+from renderer.facts import Fact
 from renderer.panels import Panels
 from renderer.scene import CLEAN, Dirty, Scene
 
@@ -307,6 +308,28 @@ def test_what_is_common_is_said_once():
 def test_own_scales_are_admitted():
     a, b = shown(bowl(), bowl(2), shared_scale=False)
     assert "own scale" in comparing.names([a, b]).subtitle
+
+
+@pytest.mark.parametrize(
+    ("reach", "told"), [(0.5, "axes differ: α from −5 to 5 in a and c, −0.5 to 0.5 in b"), (4.0, "")]
+)
+def test_a_surface_seen_from_nearer_is_told(reach, told):
+    subtitle = comparing.names(shown(bowl(), bowl(reach=reach), bowl())).subtitle
+    assert subtitle.endswith(told or "one scale for all")
+
+
+def test_a_lowest_point_on_the_border_is_told():
+    slope = scenes.function(lambda x, y: 6 + x + 0 * y, 21, 21, 5.0)
+    notes = comparing.names(shown(slope, bowl())).notes
+    assert "on the border" in notes[0]
+    assert "on the border" not in notes[1]
+
+
+def test_a_path_of_one_panel_alone_is_named_in_one_line(panels):
+    view = {"layers.path": True}
+    found = panels.draw(shown(scenes.resnet(), scenes.vgg(), preset="contours-3d", **view), 960, 600, samples=1)
+    entry = next(e for e in together._entries(found[0], found) if e.ramp is not None)
+    assert entry.fact == Fact("Path of a by epoch")
 
 
 def test_letters_are_read_aloud():

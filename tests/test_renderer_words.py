@@ -148,6 +148,21 @@ def test_numbers_beside_each_other_do_not_run_together(name, preset, size):
             assert max(a[:, 0].min() - b[:, 0].max(), b[:, 0].min() - a[:, 0].max()) > 4 * made.unit
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (640, 400), (300, 260), (200, 180)])
+@pytest.mark.parametrize("preset", ["heat", "contours-3d"])
+def test_no_number_is_left_out_between_two_others(preset, size):
+    scene = Scene(PRESETS[preset])
+    scene.apply(scenes.resnet())
+    made = frame.make(scene, *size, 1.0)
+    ink = Ink()
+    axes.Axes().overlay(made, ink)
+    ticks = [label for _, label in axis_ticks(made, 0)]
+    at = [ticks.index(t.text) for t in ink.texts if t.text in ticks]
+    alpha = at[: next((k for k in range(1, len(at)) if at[k] <= at[k - 1]), len(at))]  # those of beta come next
+    assert alpha
+    assert len(set(np.diff(alpha))) <= 1
+
+
 @pytest.mark.parametrize("name", ["resnet", "vgg", "huge", "off-plane", "leaving", "holes"])
 def test_every_axis_has_four_ticks_and_the_height_axis_begins_at_the_floor(name):
     scene = Scene(PRESETS["mesh"])

@@ -25,7 +25,7 @@ NO_LEVEL = LEVELS - 1  # an index that no isoline has
 # window every PIXELS_LIVE, and at most MOST_COARSE a side while somebody turns it. A coarse grid's curved cells are cut
 # into at least so many a side.
 PIXELS, PIXELS_LIVE, MOST_COARSE = 2.0, 4.0, 96
-PIXELS_CURVED, FEWEST, FEWEST_COARSE = 6.0, 90, 60
+PIXELS_CURVED, FEWEST, FEWEST_LIVE, FEWEST_COARSE = 6.0, 90, 72, 60
 PIECE = 1 << 16  # vertices at once: Mesa's software renderer keeps the memory of the largest heap of triangles it had
 
 
@@ -59,7 +59,9 @@ class Sheet:
         plot = frame.layout.plot
         pixels = max(plot.width, plot.height) * min(max(frame.camera.zoom, 0.5), 8.0)
         if store.k > 1:  # a divisor of k, so that each measured point is a vertex
-            fewest = FEWEST_COARSE if frame.coarse else FEWEST if frame.live else max(FEWEST, pixels / PIXELS_CURVED)
+            fewest = (
+                FEWEST_COARSE if frame.coarse else FEWEST_LIVE if frame.live else max(FEWEST, pixels / PIXELS_CURVED)
+            )
             return max(d for d in range(1, store.k + 1) if store.k % d == 0 and (d == 1 or side / d >= fewest))
         if frame.coarse:
             return math.ceil(side / min(MOST_COARSE, pixels / PIXELS))

@@ -3,6 +3,8 @@ upright edge in 3d."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from renderer import fonts, words
@@ -40,25 +42,27 @@ def _flat(frame: Frame, ink: Ink) -> None:
     sx, sy = frame.sides
     w = max(1.0, round(u))
     ink.frame(plot.x0, plot.y0, plot.x1, plot.y1, w, theme.line)
-    right = -1e9
     ends = frame.pixels(np.array([[-sx, -sy, 0.0], [sx, sy, 0.0]]))  # with zoom and shift
+    found: list[tuple[str, Box]] = []
     for x, label in axis_ticks(frame, 0):
         px = ends[0, 0] + (x / sx + 1) / 2 * (ends[1, 0] - ends[0, 0])
         if not plot.x0 - 1 <= px <= plot.x1 + 1:
             continue
         px = round(px)
         ink.rect(px - w / 2, plot.y1 + w, px + w / 2, plot.y1 + w + 5 * u, theme.line)
-        half = fonts.width(label, SIZE * u) / 2
-        if px - half > right + 6 * u:
-            ink.text(label, px, plot.y1 + 22 * u, SIZE * u, theme.text, align=0.5)
-            right = px + half
+        found.append((label, (px, 0.0, fonts.width(label, SIZE * u) / 2, 0.0)))
+    for label, (px, *_) in _apart(found, u):
+        ink.text(label, px, plot.y1 + 22 * u, SIZE * u, theme.text, align=0.5)
     widest = 0.0
+    found = []
     for y, label in axis_ticks(frame, 1):
         py = ends[0, 1] + (y / sy + 1) / 2 * (ends[1, 1] - ends[0, 1])
         if not plot.y0 - 1 <= py <= plot.y1 + 1:
             continue
         py = round(py)
         ink.rect(plot.x0 - w - 5 * u, py - w / 2, plot.x0 - w, py + w / 2, theme.line)
+        found.append((label, (0.0, py, 0.0, SIZE * u * 0.5)))
+    for label, (_, py, *_) in _apart(found, u):
         ink.text(label, plot.x0 - 10 * u, py, SIZE * u, theme.text, align=1.0, anchor="middle")
         widest = max(widest, fonts.width(label, SIZE * u))
     name = _fitting(frame, 0, plot.width)
@@ -127,6 +131,17 @@ def _free(box: Box, taken: list[Box], across: float, down: float) -> bool:
     return all(abs(box[0] - t[0]) > box[2] + t[2] + across or abs(box[1] - t[1]) > box[3] + t[3] + down for t in taken)
 
 
+def _apart(found: list[tuple[str, Box]], u: float) -> list[tuple[str, Box]]:
+    """Every label of an axis, or where they are crowded every second, third and so on, zero among them: none is left
+    out between two others."""
+    zero = next((k for k, (label, _) in enumerate(found) if label == "0"), 0)
+    for step in range(1, len(found) + 1):
+        some = found[zero % step :: step]
+        if all(_free(b, [a], 7 * u, u) for (_, a), (_, b) in itertools.pairwise(some)):
+            return some
+    return found[:1]
+
+
 def _on_stage(frame: Frame, box: Box) -> bool:
     """Whether a label stands where the raised picture may be: one of a zoomed picture may lie beyond."""
     stage = frame.layout.stage
@@ -185,6 +200,7 @@ def _edge(
     if np.dot(out, (pa + pb) / 2 - middle) < 0:
         out = -out
     reach = 0.0
+    found: list[tuple[str, Box]] = []
     for at, label in marks:
         q = frame.pixels(at[None])[0, :2]
         if not _on_stage(frame, (float(q[0]), float(q[1]), 0.0, 0.0)):
@@ -194,11 +210,12 @@ def _edge(
         width = fonts.width(label, SIZE * u)
         # the label's box touches the tick's tip from outside
         centre = q + out * 10 * u + out * (abs(out[0]) * width / 2 + abs(out[1]) * SIZE * u * 0.42)
-        box = (float(centre[0]), float(centre[1]), width / 2, SIZE * u * 0.5)
-        if _free(box, taken, 7 * u, 3 * u) and _on_stage(frame, box):
-            ink.text(label, centre[0], centre[1], SIZE * u, theme.text, align=0.5, anchor="middle")
+        found.append((label, (float(centre[0]), float(centre[1]), width / 2, SIZE * u * 0.5)))
+    for label, box in _apart(found, u):
+        if _free(box, taken, 7 * u, u) and _on_stage(frame, box):
+            ink.text(label, box[0], box[1], SIZE * u, theme.text, align=0.5, anchor="middle")
             taken.append(box)
-            reach = max(reach, 10 * u + abs(out[0]) * width + abs(out[1]) * SIZE * u)
+            reach = max(reach, 10 * u + abs(out[0]) * 2 * box[2] + abs(out[1]) * SIZE * u)
     angle = float(np.degrees(np.arctan2(-along[1], along[0])))
     angle = (angle + 90) % 180 - 90
     centre = (pa + pb) / 2 + out * (reach + 21 * u)

@@ -76,13 +76,13 @@ class Critical:
                 self.kit.ctx.disable(moderngl.DEPTH_TEST)
                 self.kit.shapes.draw(under.array(), frame.layout.size)
             return
-        ink = _inked(frame, found)
+        shapes = _inked(frame, found).array()
         ctx = self.kit.ctx
         ctx.fbo.depth_mask = False
         ctx.enable(moderngl.DEPTH_TEST)
         for test, opacity in ((">", HIDDEN), ("<=", 1.0)):
             ctx.depth_func = test
-            self.kit.shapes.draw(ink.array(), frame.layout.size, opacity=opacity)
+            self.kit.shapes.draw(shapes, frame.layout.size, opacity=opacity)
         ctx.fbo.depth_mask = True
         ctx.depth_func = "<="
 

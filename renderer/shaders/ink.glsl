@@ -91,7 +91,8 @@ vec4 inked(vec2 grid, float s, vec2 gradient, float steep, vec2 across, float ch
 #ifdef MESH
     {
         vec2 g = grid / mesh_step;
-        vec2 d = abs(g - round(g)) * mesh_step / max(across, 1e-9);
+        vec2 last = vec2(textureSize(raw, 0) - 1);  // where the sheet ends there is a line, whatever the step
+        vec2 d = min(abs(g - round(g)) * mesh_step, abs(grid - last)) / max(across, 1e-9);
         float c = max(line(d.x, mesh_width), line(d.y, mesh_width));
 #ifdef MESH_MAP
         vec4 m = vec4(looked.rgb, mesh_ink.a);
