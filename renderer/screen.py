@@ -197,6 +197,7 @@ def opened(size: tuple[int, int], title: str, scale: float | None) -> Screen | N
         glfw.window_hint(hint, value)
     with suppress(AttributeError):
         glfw.window_hint_string(glfw.X11_CLASS_NAME, "thalweg")
+        glfw.window_hint_string(glfw.X11_INSTANCE_NAME, "thalweg")  # without it the class is left out too
         glfw.window_hint_string(glfw.WAYLAND_APP_ID, "thalweg")
     handle = glfw.create_window(*size, title, None, None)
     if not handle:

@@ -456,8 +456,11 @@ def start(args: argparse.Namespace) -> Window:
 
 
 def _enter(window: Window, args: argparse.Namespace) -> None:
-    """Put the window on the roll of this machine, so that commands find it without a daemon."""
+    """Put the window on the roll of this machine, so that commands find it without a daemon; not one that is nobody
+    else's (`--announce no` alone), as the picture in a terminal is."""
     of = args.of
+    if of is None and args.announce == "no":
+        return
     if of is None:
         of = os.path.realpath(args.workspace) if args.workspace else (args.daemon or ("",))[0]
     entry = roll.Entry(

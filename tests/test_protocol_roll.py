@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import scenes
+from windows import Window
 
 from protocol import roll
 from protocol.roll import Entry
@@ -100,6 +102,15 @@ def test_a_link_is_no_roll(where: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     where.symlink_to(tmp_path / "elsewhere")
     assert roll.folder() is None
+
+
+def test_the_picture_in_a_terminal_is_on_no_roll(where: Path, tmp_path: Path) -> None:
+    scenes.renderer()  # skips where there is no OpenGL
+    with Window(tmp_path, "--headless", "--announce", "no", "--workspace", tmp_path / "w"):
+        assert roll.found() == []
+    with Window(tmp_path, "--headless", "--workspace", tmp_path / "w") as window:
+        assert [e.window for e in roll.found(str((tmp_path / "w").resolve()))] == [window.id]
+    assert roll.found() == []
 
 
 def test_an_id_is_never_a_path(where: Path, end: str, tmp_path: Path) -> None:
