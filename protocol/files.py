@@ -197,9 +197,18 @@ def _structured(array: NDArray[Any] | None, dtype: np.dtype[np.void]) -> NDArray
     return out
 
 
+IMPORTED: Final = frozenset({".ply", ".csv"})  # surfaces of other programs
+
+
 def _load_npz(file: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     if not Path(file).is_file():
         raise InputError(f"{file}: expected a surface file (.npz), found no file there", code="not_found")
+    ending = Path(file).suffix.lower()
+    if ending in IMPORTED:
+        raise InputError(
+            f"{file}: expected a surface file (.npz), got a {ending} file: run `thalweg import {file}`, "
+            f"then give the surface's name, {Path(file).name.partition('.')[0]}"
+        )
     try:
         with np.load(file, allow_pickle=False) as z:
             if not isinstance(z, np.lib.npyio.NpzFile):

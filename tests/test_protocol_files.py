@@ -99,6 +99,12 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
         Surface.load(file)
 
 
+@pytest.mark.parametrize("name", ["ResNet_PCA.ply", "ResNet_PCA_gradient_descent_results.csv"])
+def test_a_file_of_another_program_is_refused_with_the_way_to_import_it(name: str) -> None:
+    with pytest.raises(InputError, match=rf"run `thalweg import .*{name}`, then give the surface's name, ResNet_PCA"):
+        Surface.load(DATA / name)
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = surface().save(tmp_path / "s.npz")
     before = file.read_bytes()
