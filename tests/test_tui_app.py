@@ -19,6 +19,7 @@ from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen
 from tui.screens.pick import PickScreen
 from tui.screens.welcome import WelcomeScreen
+from tui.state import Job
 
 ROOT = Path(__file__).parent.parent
 
@@ -350,3 +351,81 @@ def test_first_paint_needs_no_numbers():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_demo_is_followed_from_its_curves_to_its_surface_until_a_person_goes_elsewhere():
+    async def use(app, pilot, daemon):
+        app.main.sidebar.choose("run", next(iter(app.store.runs)))
+        job = app.store.jobs[daemon.job]
+        job.state, job.started = "waiting", ""
+        app.lead("T", daemon.job)
+        app.store.jobs["T"] = Job("T", "train", state="running", run=next(iter(app.store.runs)))
+        app.flush()
+        assert app.main.tab == "Train"
+        job.state = "running"
+        app.flush()
+        await until(pilot, lambda: app.main.tab == "Surface" and app.choice.surface == daemon.surface)
+        assert app.main.sidebar.at == ("surface", daemon.surface)
+        await pilot.press("up", "1")
+        app.flush()
+        assert app.main.tab == "Train"
+        assert not app.led
+
+    used(use)
+
+
+def test_tab_goes_through_the_panes_and_back_and_the_footer_says_where_to():
+    async def use(app, pilot, daemon):
+        app.main.sidebar.choose("surface", daemon.surface)
+        app.main.show_tab("Surface")
+        await until(pilot, lambda: "tab → " in screen_text(app), "the footer's word")
+        await until(pilot, lambda: len(app.main._stops()) > 1, "another pane")
+        places = [app.main.place()]
+        for _ in app.main._stops():
+            await pilot.press("tab")
+            await pilot.pause()
+            places.append(app.main.place())
+        assert places[0] == places[-1] == "list"
+        assert "picture" in places
+        await pilot.press("shift+tab")
+        assert app.main.place() == "picture"
+        await until(pilot, lambda: "tab → list" in screen_text(app), "the way back")
+
+    used(use)
+
+
+def test_an_arrow_after_enter_still_moves_where_the_panel_has_nothing_to_move():
+    async def use(app, pilot, _daemon):
+        first = app.choice.run
+        await pilot.press("enter")
+        await pilot.pause()
+        await pilot.press("down")
+        assert app.main.sidebar.has_focus
+        assert app.choice.run not in ("", first)
+
+    used(use)
+
+
+def test_left_goes_to_the_group_before_it_folds_it():
+    async def use(app, pilot, _daemon):
+        sidebar = app.main.sidebar
+        await pilot.press("left")
+        assert sidebar.at == ("run", "")
+        assert "run" not in sidebar.folded
+        await pilot.press("left")
+        assert "run" in sidebar.folded
+
+    used(use)
+
+
+def test_good_news_stays_in_the_bottom_line_and_only_the_last_bad_news_is_at_the_corner():
+    async def use(app, pilot, _daemon):
+        app.tell("all is well")
+        await until(pilot, lambda: "all is well" in screen_text(app))
+        assert not len(app._notifications)
+        app.tell("one is wrong", "error")
+        await until(pilot, lambda: len(app._notifications))
+        app.tell("another is wrong", "error")
+        await until(pilot, lambda: [n.message for n in app._notifications] == ["another is wrong"])
+
+    used(use)

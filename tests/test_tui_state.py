@@ -13,7 +13,7 @@ from protocol import messages as m
 from protocol.requests import JobInfo
 from tui import words
 from tui.enabling import CONDITIONS, why_not
-from tui.state import AREAS, KINDS, STEPS_KEPT, Choice, Store
+from tui.state import AREAS, KINDS, STEPS_KEPT, Choice, Job, Store
 
 RUN, JOB, PLANE, SURFACE = "01R" + "A" * 23, "01J" + "A" * 23, "01P" + "A" * 23, "01S" + "A" * 23
 HASH = "ab" * 32
@@ -259,3 +259,26 @@ def test_the_store_is_light_and_knows_no_screen():
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_training_job_brings_the_surface_of_its_run_and_a_waiting_surface_its_plane():
+    store = Store()
+    store.put_run(run_item())
+    store.put_plane(plane_item())
+    store.put_surface(surface_item())
+    store.jobs["T"] = Job("T", "train", run=RUN, state="done")
+    store.jobs["P"] = Job("P", "plane", plane=PLANE, state="done")
+    store.jobs["S"] = Job("S", "surface", state="waiting", spec={"plane": "job:P"})
+    assert store.choice("job", "T").surface == SURFACE
+    assert store.choice("job", "T").plane == PLANE
+    assert (store.choice("job", "S").plane, store.choice("job", "S").surface) == (PLANE, "")
+
+
+def test_where_nothing_is_chosen_the_surface_in_work_is_shown_else_the_newest():
+    store = Store()
+    newer = "Z" + SURFACE[1:]
+    store.put_surface(surface_item())
+    store.put_surface({**surface_item(), "id": newer})
+    assert store.choice(None, "").surface == newer
+    store.jobs["S"] = Job("S", "surface", state="running", surface=SURFACE)
+    assert store.choice(None, "").surface == SURFACE

@@ -5,7 +5,7 @@ For what is drawn, read tui/widgets; for what can be done, tui/commands.py (the 
     app.store      what is known (tui/state.py)             app.choice   what is chosen, for every tab
     app.hub        requests: await app.hub.request(...)     app.cursor   the point under the picture's cursor, (i, j)
     app.deeds      what keys do: open_form, copy, ...
-    app.ask(...)   a dialog's answer; app.tell(...) a line at the corner; app.do("train") a row of the table
+    app.ask(...)   a dialog's answer; app.tell(...) a line for the person; app.do("train") a row of the table
 
 A widget that shows a part of the store is a `Panel`: it says which areas it shows and draws them when they changed. It
 never polls, and is drawn at most 10 times a second (2 over SSH), and only while it is on the screen.
@@ -21,6 +21,7 @@ import sys
 import traceback
 from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -43,6 +44,7 @@ from tui.state import Choice, Kind, Store
 from tui.widgets.panel import Panel
 
 LOOK_S = 0.15  # a choice is followed when the cursor has rested on it so long
+STAYS = frozenset({"demo", "help", "palette", "theme", "jobs pause", "reload", "reconnect"})  # these go nowhere
 T = TypeVar("T")
 log = logging.getLogger("thalweg.app")
 
@@ -82,6 +84,8 @@ class ThalwegApp(App[int]):
         self.frame_s = backpressure.frame_s()
         self.crash: Path | None = None
         self.clipped = ""  # what was last copied
+        self.led: tuple[str, ...] = ()  # jobs that the screen follows from tab to tab, until a person goes elsewhere
+        self._led_to: tuple[str, ...] = ()
         self.drawn = 0  # times that something was drawn because the store changed
         self._due = False
         self._look: asyncio.TimerHandle | None = None
@@ -129,7 +133,7 @@ class ThalwegApp(App[int]):
         self.profile = profile
         self.store.clear()
         self.store.set_link("connecting", None, "")
-        self.choice, self.compared, self._welcomed = Choice(), (), False
+        self.choice, self.compared, self.led, self._welcomed = Choice(), (), (), False
         self.hub = Hub(self.store, profile)
         self._connect()
         self.flush(force=True)
@@ -175,6 +179,7 @@ class ThalwegApp(App[int]):
             for panel in list(self.panels):
                 panel.flush(force=force)
             self._tell_ends()
+            self._lead()
             self._welcome_once()
 
     def _tell_ends(self) -> None:
@@ -194,6 +199,38 @@ class ThalwegApp(App[int]):
             self.looked()
             for panel in list(self.panels):
                 panel.flush()
+
+    # ------------------------------------------------------------ leading through jobs
+
+    def lead(self, *jobs: str) -> None:
+        """Follow these jobs: the curves while one trains, then the landscape while it fills in."""
+        self.led, self._led_to = jobs, ()
+        self._lead()
+
+    def taken(self) -> None:
+        """A person goes their own way: nothing moves by itself any more."""
+        self.led = ()
+
+    def _lead(self) -> None:
+        """Go to what the last of the jobs that has begun is about."""
+        begun = [j for j in map(self.store.jobs.get, self.led) if j is not None and (j.started or j.state == "running")]
+        if not begun:
+            return
+        job = begun[-1]
+        kind: Kind
+        if job.kind == "train":
+            kind, id, tab = ("run", job.run, "Train") if job.run in self.store.runs else ("job", job.id, "Train")
+        elif job.kind == "surface" and job.surface in self.store.surfaces:
+            kind, id, tab = "surface", job.surface, "Surface"
+        else:
+            return
+        if self._led_to != (kind, id):
+            self._led_to = (kind, id)
+            self._main.sidebar.choose(kind, id)
+            self.choose(kind, id)
+            self._main.show_tab(tab, focus=self._main.one_pane)
+        if not any(j.active for j in map(self.store.jobs.get, self.led) if j is not None):
+            self.led = ()
 
     def _welcome_once(self) -> None:
         """A workspace without anything is met with a word of welcome."""
@@ -239,6 +276,8 @@ class ThalwegApp(App[int]):
     def action_do(self, id: str) -> None:
         """Do a row of the table, or say why it cannot be done now."""
         command = next(c for c in self.table if c.id == id)
+        if id not in STAYS:
+            self.taken()
         if isinstance(self.screen, MainScreen) or id in ("quit", "help", "palette"):
             why = why_not(command.when, self.store, self.choice)
             if why:
@@ -257,6 +296,8 @@ class ThalwegApp(App[int]):
         job = self.store.jobs.get(self.choice.job)
         if command.action == "pause" and job is not None and job.state == "paused":
             return "resume"
+        if command.action == "next_pane":
+            return self._main.pane_after()
         return command.label
 
     def work(self, doing: Coroutine[Any, Any, T]) -> None:
@@ -272,12 +313,18 @@ class ThalwegApp(App[int]):
             self.tell(str(e), "error")
 
     def tell(self, text: str, severity: str = "information") -> None:
-        """A line at the corner of the screen, and in the log. Never parsed."""
+        """A line under the panes, and in the log. Never parsed. What went wrong stands at the corner too, one thing
+        at a time, as does anything while a dialog covers that line."""
         log.info("told: %s", text)
+        text = words.plain(text)
+        self.store.say(text, datetime.now(UTC).isoformat(timespec="seconds"))
+        if severity == "information" and isinstance(self.screen, MainScreen):
+            return
+        self.clear_notifications()
         self.notify(
-            words.plain(text),
+            text,
             severity=severity,  # type: ignore[arg-type]
-            timeout=8 if severity == "error" else 4,
+            timeout=6 if severity == "error" else 3,
             markup=False,
         )
 

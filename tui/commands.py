@@ -174,7 +174,7 @@ Examples:
         label="window",
         when="live surface",
         words="new open 3d opengl show",
-        foot=5,
+        foot=6,
     ),
     Command(
         "window list",
@@ -389,7 +389,7 @@ Examples:
         label="pause",
         when="live active",
         words="pause resume hold go on job",
-        foot=6,
+        foot=5,
     ),
     Command(
         "jobs resume",
@@ -712,7 +712,7 @@ APP_COMMANDS = (
         key="v",
         label="view",
         words="view window colour camera steer",
-        foot=4,
+        foot=6,
     ),
     Command(
         "copy",
@@ -786,7 +786,23 @@ APP_COMMANDS = (
     ),
     Command("tab view", "Settings of the picture.", action="show_view_tab", key="5", label="View", words="tab"),
     Command("tab log", "The job's log.", action="show_log_tab", key="6", label="Log", words="tab"),
-    Command("pane", "Go on to the next pane.", action="next_pane", key="tab", label="pane", words="focus"),
+    Command(
+        "pane",
+        "Keys to the next pane: list, tab, picture.",
+        action="next_pane",
+        key="tab",
+        label="pane",
+        words="focus",
+        foot=4,
+    ),
+    Command(
+        "pane before",
+        "Keys to the pane before.",
+        action="previous_pane",
+        key="shift+tab",
+        label="pane before",
+        words="focus",
+    ),
     Command(
         "connections",
         "Choose the daemon: here, through ssh, on TCP.",

@@ -89,6 +89,7 @@ class Deeds:
         self.app.main.sidebar.choose("job", infos[0].job)
         self.app.choose("job", infos[0].job)
         self.app.main.show_tab("Train")
+        self.app.lead(*(info.job for info in infos))
         self.app.tell("the demo is queued: a training, two planes, two surfaces")
 
     async def do_analyze(self) -> None:
@@ -289,6 +290,10 @@ class Deeds:
     def do_next_pane(self) -> None:
         """List, tab, picture."""
         self.app.main.next_pane()
+
+    def do_previous_pane(self) -> None:
+        """The other way round."""
+        self.app.main.next_pane(-1)
 
     def do_show_train(self) -> None:
         """The Train tab."""

@@ -498,6 +498,10 @@ class Store:
         if handler is not None:
             handler(self, event, arrays, now)
 
+    def say(self, text: str, now: str) -> None:
+        """Tell this in the bottom line."""
+        self._say(now, text)
+
     def _say(self, now: str, text: str) -> None:
         self.latest = (now, words.plain(text))
         self.touch("latest")
@@ -667,7 +671,8 @@ class Store:
 
     def choice(self, kind: Kind | None, id: str) -> Choice:
         """What every tab shows when this is chosen: a surface brings its plane and that one's run, a run the newest
-        plane through it and the newest surface on that."""
+        plane through it and the newest surface on that. Where nothing of the kind belongs to it (a window, or nothing
+        at all) the surface that is being filled is shown, else the newest."""
         run = plane = surface = window = job = ""
         match kind:
             case "run":
@@ -696,11 +701,29 @@ class Store:
                         surface = str(known.spec.get("target", ""))
                     if surface in self.surfaces and not plane:
                         plane = self.plane_id(self.surfaces[surface].plane)
+                    if known.kind == "surface" and not plane:
+                        plane = self._plane_of(str(known.spec.get("plane", "")))
                     if plane and not run:
                         run = self.planes[plane].run
-            case "window":
+                    if known.kind == "train" and run:
+                        plane = _newest(p.id for p in self.planes.values() if p.run == run)
+                    if known.kind != "surface" and not surface:
+                        surface = self._newest_surface(plane) or (self._surface_of_run(run) if run else "")
+            case _:
                 window = id
+                surface = self._in_work() or _newest(self.surfaces)
+                plane = self.plane_id(self.surfaces[surface].plane) if surface in self.surfaces else ""
+                run = self.planes[plane].run if plane else ""
         return Choice(kind, id, run, plane, surface, window, job)
+
+    def _plane_of(self, named: str) -> str:
+        """The id of a plane that a spec names, by the job that makes it too."""
+        job = self.jobs.get(named.removeprefix("job:"))
+        return self.plane_id(job.plane if job is not None else named)
+
+    def _in_work(self) -> str:
+        """The surface that is being filled, the newest of several."""
+        return _newest(j.surface for j in self.jobs.values() if j.kind == "surface" and j.state == "running")
 
     def _newest_surface(self, plane: str) -> str:
         if not plane:

@@ -21,6 +21,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tui.widgets.head import Banner, Head, KeyBar, Latest, Tiny
+from tui.widgets.lines import Lines
 from tui.widgets.panel import Panel
 from tui.widgets.sidebar import Sidebar
 from tui.widgets.tabbar import TABS, TabBar
@@ -85,7 +86,10 @@ class MainScreen(Screen[None]):
     """Everything at once, as far as there is room."""
 
     AUTO_FOCUS = "#sidebar"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "app.do('pane')", show=False, id="pane")]  # not Textual's
+    BINDINGS: ClassVar[list[BindingType]] = [  # not Textual's
+        Binding("tab", "app.do('pane')", show=False, id="pane"),
+        Binding("shift+tab", "app.do('pane before')", show=False, id="pane before"),
+    ]
     HORIZONTAL_BREAKPOINTS = [(0, "-thin"), (40, "-one"), (80, "-two"), (120, "-three")]  # noqa: RUF012 - as Textual has it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (10, "-tall")]  # noqa: RUF012
 
@@ -160,10 +164,20 @@ class MainScreen(Screen[None]):
             self.query_one("#panes").mount(PreviewPane(id="picture"))
 
     def _focus_tab(self) -> None:
+        """Give the keys to what they move in this tab: the picture, a table, controls. A text that is all to be seen
+        takes none, so that the next arrow goes on in the list."""
         for panel in self.query(f"#{self.tab.lower()}"):
-            first = panel if panel.can_focus else next(iter(w for w in panel.query("*") if w.can_focus), None)
+            places = [panel, *panel.query("*")]
+            if self.tab == "Surface":
+                places = [w for picture in self.query("#picture") for w in picture.query("*")] + places
+            able = [w for w in places if w.can_focus and w.display]
+            first = next((w for w in able if not isinstance(w, Lines) or w.moves), None)
+            if first is None and self.one_pane:
+                first = next(iter(able), None)
             if first is not None:
                 first.focus()
+            elif not self.one_pane:
+                self.sidebar.focus()
 
     def step_tab(self, by: int) -> None:
         """The next tab, or the one before."""
@@ -196,6 +210,17 @@ class MainScreen(Screen[None]):
             field.insert_text_at_cursor(event.character)
             event.stop()
 
+    def on_descendant_focus(self) -> None:
+        """Say who has the keys."""
+        self.query_one(TabBar).set_active(self.focused is not self.sidebar)
+        self.query_one(KeyBar).refresh()
+
+    def place(self) -> str:
+        """Who has the keys: `list`, `tab` or `picture`."""
+        if self.focused is None or self.focused is self.sidebar:
+            return "list"
+        return "picture" if any(picture in self.focused.ancestors for picture in self.query("#picture")) else "tab"
+
     def on_descendant_blur(self) -> None:
         """Something has the focus as long as this screen is there: keys must not go where nobody looks."""
         self.call_after_refresh(self._refocus)
@@ -211,25 +236,39 @@ class MainScreen(Screen[None]):
         else:
             self._focus_tab()
 
-    def next_pane(self) -> None:
-        """From the list to the tab, to the picture, and back."""
-        if self.focused is self.sidebar or self.focused is None:
-            self.on_list = False
-            self.lay_out()
-            self._focus_tab()
+    def _stops(self) -> list[tuple[str, Widget]]:
+        """Where the keys can go: (`list`, `tab` or `picture`, what takes them there)."""
+        stops: list[tuple[str, Widget]] = [("list", self.sidebar)]
+        for panel in (*self.query(f"#{self.tab.lower()}"), *self.query("#picture")):
+            able = [w for w in (panel, *panel.query("*")) if w.can_focus and w.display]
+            first = next((w for w in able if not isinstance(w, Lines) or w.moves or self.one_pane), None)
+            if panel.display and first is not None:
+                stops.append(("picture" if panel.id == "picture" else "tab", first))
+        return stops
+
+    def _stop(self, by: int) -> tuple[str, Widget]:
+        stops, place = self._stops(), self.place()
+        here = next((k for k, (name, _) in enumerate(stops) if name == place), 0)
+        return stops[(here + by) % len(stops)]
+
+    def pane_after(self) -> str:
+        """The pane that Tab gives the keys to, for the footer; "" where there is no other."""
+        name = self._stop(1)[0]
+        return "" if name == self.place() else f"→ {'panel' if name == 'tab' else name}"
+
+    def next_pane(self, by: int = 1) -> None:
+        """From the list to the tab, to the picture, and back; the other way round with -1."""
+        name, target = self._stop(by)
+        if name == "list":
+            self.show_list()
             return
-        picture = next(iter(self.query("#picture")), None)
-        inside = self.focused if isinstance(self.focused, Widget) else None
-        in_picture = picture is not None and inside is not None and picture in (inside, *inside.ancestors)
-        if picture is not None and picture.display and not in_picture:
-            target = picture if picture.can_focus else next((w for w in picture.query("*") if w.can_focus), None)
-            if target is not None:
-                target.focus()
-                return
-        self.show_list()
+        self.on_list = False
+        self.lay_out()
+        target.focus()
 
     @on(TabBar.Picked)
     def _picked(self, message: TabBar.Picked) -> None:
+        self.thalweg.taken()
         if message.tab:
             self.show_tab(message.tab, focus=True)
         else:
@@ -278,5 +317,5 @@ class MainScreen(Screen[None]):
             field.display = False
             self.sidebar.filter("")
             self.set_focus(self.sidebar)
-        elif self.focused is not self.sidebar:
+        elif self.focused is not self.sidebar or (self.one_pane and not self.on_list):
             self.show_list()

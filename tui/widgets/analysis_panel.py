@@ -41,6 +41,7 @@ class Points(Lines):
         Binding("0", "slide(-100)", show=False),
     ]
     at = 0
+    moves = True  # the cursor
 
     def render_line(self, y: int) -> Strip:
         """A line; the one at the cursor reversed."""
@@ -200,16 +201,16 @@ class AnalysisPanel(Panel, Vertical):
         order = np.argsort(np.where(np.isfinite(persistence), -persistence, -np.inf), kind="stable")
         self.rows = [int(k) for k in order if shown[k]]
         wide = self.size.width >= 66
-        head = f"  {'kind':<9}{'alpha':>8}{'beta':>8}{'loss':>10}{'persists':>10}"
+        head = f"  {'kind':<8}{'alpha':>7}{'beta':>7}{'loss':>10}{'persists':>10}"
         lines: list[Line] = [[(head + ("  where" if wide else ""), "dim")]]
         for k in self.rows:
             kind = KINDS[int(critical["kind"][k])]
             where = "border" if critical["border"][k] else "beside a hole" if critical["beside_hole"][k] else "inside"
             colour = {"minimum": "green", "saddle": "yellow", "maximum": "red"}[kind]
-            place = f"{words.coordinate(critical['alpha'][k]):>8}{words.coordinate(critical['beta'][k]):>8}"
+            place = f"{words.coordinate(critical['alpha'][k]):>7}{words.coordinate(critical['beta'][k]):>7}"
             row = f"{place}{words.number(critical['loss'][k]):>10}{words.number(persistence[k]):>10}"
             dim = "" if where == "inside" else "dim"
-            lines.append([(f"{SIGNS[kind]} {kind:<9}", colour), (row, dim), (f"  {where}" if wide else "", "dim")])
+            lines.append([(f"{SIGNS[kind]} {kind:<8}", colour), (row, dim), (f"  {where}" if wide else "", "dim")])
         return lines
 
     # ------------------------------------------------------------ moving

@@ -161,11 +161,11 @@ class KeyBar(Panel):
         kept = sum(len(shown(keys_of(c, self.thalweg.keymap))) + len(c.label) + 3 for c in last)
         for command in rows:
             key = shown(keys_of(command, self.thalweg.keymap))
-            size = len(key) + len(command.label) + 3
-            if command not in last and out.cell_len + size > width - kept:
+            label = self.thalweg.label_of(command)
+            size = len(key) + len(label) + 3
+            if not label or (command not in last and out.cell_len + size > width - kept):
                 continue
             off = bool(why_not(command.when, self.store, self.choice))
-            label = self.thalweg.label_of(command)
             out.append(key, style(self.app, "dim" if off else "bold cyan"))
             out.append(f" {label}  ", style(self.app, "dim") if off else None)
         return out

@@ -110,6 +110,11 @@ class Lines(ScrollView, can_focus=True):
         if follow:
             self.scroll_end(animate=False, immediate=True)
 
+    @property
+    def moves(self) -> bool:
+        """Whether keys move anything here: there is more than can be seen."""
+        return self.max_scroll_y > 0
+
     def _measure(self) -> None:
         self.virtual_size = Size(0, len(self.lines))
 

@@ -42,8 +42,8 @@ class Sidebar(Panel, ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", show=False),
         Binding("home", "jump(0)", show=False),
         Binding("end", "jump(-1)", show=False),
-        Binding("left", "fold(True)", show=False),
-        Binding("right", "fold(False)", show=False),
+        Binding("left", "left", show=False),
+        Binding("right", "right", show=False),
         Binding("enter", "enter", show=False),
     ]
 
@@ -200,6 +200,14 @@ class Sidebar(Panel, ScrollView, can_focus=True):
             case "window":
                 return words.short(id)
 
+    def _coming(self, kind: Kind) -> str:
+        """What stands in place of a group that has nothing yet, where a job is to give it something."""
+        making = {"run": "train", "plane": "plane", "surface": "surface"}.get(kind)
+        jobs = [j for j in self.store.jobs.values() if j.kind == making and j.active]
+        if not jobs:
+            return ""
+        return "one begins" if any(j.state == "running" for j in jobs) else f"{len(jobs)} to come"
+
     def spans(self, node: Node, width: int) -> list[Span]:
         """A line."""
         kind, id = node
@@ -209,7 +217,8 @@ class Sidebar(Panel, ScrollView, can_focus=True):
             sign = "▸" if kind in self.folded else "▾"
             line = [(f"{sign} {TITLES[kind]} ", "bold"), (f"{count}{more}", "dim")]
             if not count and not self.words:
-                line = [(f"  {TITLES[kind]}: ", "bold dim"), (EMPTY[kind], "dim")]
+                coming = self._coming(kind)
+                line = [(f"  {TITLES[kind]}: ", "bold dim"), (coming or EMPTY[kind], "dim")]
             return line
         if id == "…":
             return [(f"    … all {len(self.store.table(kind))}: enter", "dim")]
@@ -260,15 +269,33 @@ class Sidebar(Panel, ScrollView, can_focus=True):
 
     def action_move(self, by: int) -> None:
         """A line up or down."""
+        self.thalweg.taken()
         self._go(self._where() + by)
 
     def action_page(self, by: int) -> None:
         """A page up or down."""
+        self.thalweg.taken()
         self._go(self._where() + by * max(1, self.size.height - 1))
 
     def action_jump(self, to: int) -> None:
         """To the first or the last line."""
+        self.thalweg.taken()
         self._go(0 if to == 0 else len(self.nodes) - 1)
+
+    def action_left(self) -> None:
+        """From a thing to its group's line; there, fold the group."""
+        if self.at is not None and self.at[1]:
+            self.thalweg.taken()
+            self._go(self._index().get((self.at[0], ""), 0))
+        else:
+            self.action_fold(True)
+
+    def action_right(self) -> None:
+        """Unfold the group, or go into the thing."""
+        if self.at is not None and self.at[1]:
+            self.action_enter()
+        else:
+            self.action_fold(False)
 
     def action_fold(self, fold: bool) -> None:
         """Fold or unfold the group."""
@@ -285,6 +312,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
 
     def action_enter(self) -> None:
         """Go into what is chosen, or fold a group."""
+        self.thalweg.taken()
         if self.at is None:
             return
         kind, id = self.at
@@ -301,6 +329,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
     def on_click(self, event: Click) -> None:
         """A click chooses, on a group it folds."""
         k = self.scroll_offset.y + event.y
+        self.thalweg.taken()
         if k < len(self.nodes):
             self._go(k)
             if not self.nodes[k][1] or self.nodes[k][1] == "…":

@@ -30,7 +30,14 @@ class TabBar(Panel):
         self.tab = TABS[0]
         self.listing = False  # whether the list is one of the tabs
         self.on_list = False
+        self.active = False  # whether the keys are right of the list
         self._places: list[tuple[int, int, str]] = []
+
+    def set_active(self, active: bool) -> None:
+        """Show whether the tab has the keys."""
+        if active != self.active:
+            self.active = active
+            self.refresh()
 
     def set(self, tab: str, *, listing: bool, on_list: bool) -> None:
         """Mark this tab."""
@@ -49,7 +56,9 @@ class TabBar(Panel):
             word = name if wide or here else name[:3]
             part = f"[{word}]" if here else f" {word} "
             self._places.append((out.cell_len, out.cell_len + len(part), "" if name == "List" else name))
-            out.append(part, style(self.app, "bold reverse" if here else ""))
+            out.append(
+                part, style(self.app, "bold reverse" if here and self.active else "bold underline" if here else "")
+            )
         return out
 
     def on_click(self, event: Click) -> None:

@@ -165,7 +165,7 @@ class TrainPanel(Panel, Vertical):
         if not loss.is_mounted or not loss.children:
             return
         tall = self.size.height >= 22 or self.size.width >= WIDE
-        accuracy.display = tall
+        accuracy.display = tall and accuracy.display
         shown = self._shown()
         epochs = max((self.store.runs[r].epochs for r in shown), default=1)
         several = len(shown) > 1
@@ -200,6 +200,7 @@ class TrainPanel(Panel, Vertical):
             if several:
                 known = self.store.runs[run]
                 title.append((f"  {known.name or known.model} {words.short(run)}", hue))
+        chart.display = any(len(c.x) > 1 for c in curves)  # one point is no curve: its axes alone say nothing
         chart.show(title, curves, x_max=float(epochs))
 
     def _steps(self, detail: RunDetail, hue: str, columns: int) -> list[Curve]:
