@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,16 @@ from tui_apps import until, used
 
 from protocol.errors import InputError
 from protocol.view import PRESETS, View, fields, override, preset
-from protocol.windows import Screenshot, ShotReply, Show, ViewReply, ViewSet
+from protocol.windows import (
+    RecordDone,
+    Screenshot,
+    ShotReply,
+    Show,
+    ViewReply,
+    ViewSet,
+    WindowChanged,
+    WindowWatch,
+)
 from tui.app import ThalwegApp
 from tui.state import Choice, Store
 from tui.widgets import view_panel
@@ -34,6 +45,7 @@ class FakeWindow:
     def __init__(self) -> None:
         self.view, self.requests = View(), []
         self.refuse: InputError | None = None
+        self.pushed: asyncio.Queue[Any] = asyncio.Queue()
 
     async def call(self, request: Any, arrays: Any = None, *, timeout_s: float = 1.0) -> tuple[Any, Any]:
         self.requests.append(request)
@@ -49,6 +61,10 @@ class FakeWindow:
 
     async def request(self, request: Any, *, timeout_s: float = 1.0) -> Any:
         return (await self.call(request))[0]
+
+    async def __aiter__(self) -> AsyncIterator[tuple[Any, Any]]:
+        while True:
+            yield await self.pushed.get(), {}
 
     async def picture(self, shot: ShotReply, first: Any = None, *, timeout_s: float = 1.0) -> bytes:
         return PNG
@@ -98,6 +114,34 @@ def test_a_setting_is_applied_as_it_is_typed_and_a_wrong_one_is_said(monkeypatch
 
     window = steered(use, monkeypatch)
     assert {"height": 0.5} in [r.view for r in window.requests if isinstance(r, ViewSet)]
+
+
+def test_what_the_window_does_by_itself_is_shown_while_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ViewPanel, "target", lambda _: "W")
+
+    async def use(app: ThalwegApp, pilot: Pilot[Any], panel: ViewPanel) -> None:
+        window: Any = await panel.client()
+
+        def watched() -> list[bool]:
+            return [r.on for r in window.requests if isinstance(r, WindowWatch)]
+
+        await until(pilot, lambda: watched() == [True], "the watch")
+        turned = override(preset("mesh"), {"camera.azimuth": 12.5})
+        window.pushed.put_nowait(WindowChanged(state=ViewReply(window="W", view=turned, recording=True)))
+        await until(pilot, lambda: panel.rows["layers.mesh"].control.on)  # type: ignore[union-attr]  # a switch
+        azimuth = panel.rows["camera.azimuth"].control
+        assert isinstance(azimuth, Line)
+        assert float(azimuth.value) == 12.5
+        assert panel.recording
+        window.pushed.put_nowait(RecordDone(error="disk: it is full"))
+        await until(pilot, lambda: not panel.recording)
+        app.main.show_tab("Train")
+        await until(pilot, lambda: watched() == [True, False], "the end of the watch")
+        app.main.show_tab("View")
+        await until(pilot, lambda: watched() == [True, False, True], "the watch again")
+        assert [r.view for r in window.requests if isinstance(r, ViewSet)] == []  # what is shown is not sent back
+
+    steered(use, monkeypatch)
 
 
 def test_a_preset_shows_in_every_control(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ from tui import children
 
 READY_S = 30.0  # a first start under load; otherwise 1 s
 END_S = 2.0
-SIZE = "640x400"  # of the window that nobody sees; picks and moves count in its stream
+SIZE = "1280x800"  # of the window that nobody sees: of its videos; picks and moves count in the stream
 SOCKET_PATH_LIMIT = 107
 
 # Set before anything is imported: the process is to end when the app does, by SIGTERM, which it hears.
@@ -70,6 +70,13 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-P", "-c", GUARDED, str(os.getpid()), *words]
 
 
+def pictures() -> Path:
+    """Where pictures and videos are saved on this machine."""
+    import platformdirs
+
+    return Path(platformdirs.user_pictures_path()) / "thalweg"
+
+
 class Preview:
     """`source`: the window's flags for the daemon (`--workspace` or `--daemon`); none: files alone can be shown."""
 
@@ -78,6 +85,7 @@ class Preview:
         self.window: AsyncWindowClient | None = None
         self.view: ViewReply | None = None
         self.renderer = ""
+        self.told: Callable[[], None] = lambda: None  # called when `view` is another
         self.taken = 0  # frames
         self._child: asyncio.subprocess.Process | None = None
         self._folder: Path | None = None
@@ -100,7 +108,8 @@ class Preview:
         self._folder = Path(tempfile.mkdtemp(prefix="thalweg-view-", dir=base))  # mode 0700
         endpoint = f"ipc://{self._folder / 'cmd'}"
         self._said = open(self._folder / "said", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        words = ["--headless", "--cmd", endpoint, "--announce", "no", "--size", SIZE, "--scale", "1", *self.source]
+        words = ["--headless", "--cmd", endpoint, "--announce", "no", "--size", SIZE, "--scale", "1"]
+        words += ["--pictures", str(pictures()), *self.source]
         self._child = await asyncio.create_subprocess_exec(
             *command(*words),
             stdin=asyncio.subprocess.DEVNULL,
@@ -170,8 +179,14 @@ class Preview:
             raise InputError("picture: its process is not up", code="unavailable")
         reply = await self.window.request(request)
         if isinstance(reply, ViewReply):
-            self.view = reply
+            self.take(reply)
         return reply
+
+    def take(self, reply: ViewReply) -> None:
+        """The window is like this now."""
+        if reply != self.view:
+            self.view = reply
+            self.told()
 
     async def show(self, *surfaces: str) -> None:
         """Show surfaces of the daemon by id."""

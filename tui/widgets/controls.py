@@ -53,10 +53,12 @@ class Line(Input):
     def __init__(self, asked: Field, raw: Raw) -> None:
         super().__init__(str(raw), compact=True, max_length=LONGEST, placeholder=_placeholder(asked))
         self.asked = asked
+        self._known = str(raw)
 
     def show(self, asked: Field, raw: Raw) -> None:
         """Show what the form holds."""
         self.asked, self.placeholder = asked, _placeholder(asked)
+        self._known = str(raw)
         if self.value != str(raw):
             with self.prevent(Input.Changed):
                 self.value = str(raw)
@@ -69,7 +71,9 @@ class Line(Input):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(Changed(self.asked.path, event.value))
+        if event.value != self._known:  # Textual tells of the first value too, when the field is mounted
+            self._known = event.value
+            self.post_message(Changed(self.asked.path, event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -186,6 +186,7 @@ class PreviewPane(Panel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.preview = Preview()
+        self.preview.told = self._looks
         self.hand = Hand(self.preview, self._picked)
         self.hit: PickReply | None = None  # what is drawn where is pointed at
         self.wanted = "picture"  # or rows
@@ -201,8 +202,13 @@ class PreviewPane(Panel):
         yield Static(id="picture-said", markup=False)
 
     def areas(self) -> tuple[str, ...]:
-        """The chosen surface."""
-        return ("link", f"surface/{self.choice.surface}")
+        """The chosen surface, and how it is drawn."""
+        return ("link", f"surface/{self.choice.surface}", "picture")
+
+    def _looks(self) -> None:
+        """The picture is drawn another way: the tab of its settings shows it too."""
+        if self.is_mounted:
+            self.store.touch("picture")
 
     @property
     def detail(self) -> SurfaceDetail:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.app import ComposeResult
@@ -19,6 +20,7 @@ from protocol.exchange import new_id
 from protocol.steering import AsyncWindowClient
 from protocol.view import PRESETS, View, fields
 from protocol.windows import (
+    RecordDone,
     RecordStart,
     RecordStop,
     Screenshot,
@@ -27,12 +29,18 @@ from protocol.windows import (
     ViewGet,
     ViewReply,
     ViewSet,
+    WindowChanged,
     WindowClose,
+    WindowWatch,
 )
 from tui import words
 from tui.fields import Field, of_struct
+from tui.preview import pictures as folder
 from tui.widgets.controls import Changed, Row, TooLong
 from tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from tui.widgets.preview_pane import PreviewPane
 
 HIDDEN = ("preset", "camera.target", "camera.pivot")  # buttons; what a hand sets
 GROUPS = {
@@ -55,13 +63,6 @@ def view_fields() -> list[Field]:
         out.append(asked.but(group=group))
     order = list(dict.fromkeys(f.group for f in out))
     return sorted(out, key=lambda f: order.index(f.group))
-
-
-def folder() -> Path:
-    """Where pictures are saved on this machine."""
-    import platformdirs
-
-    return Path(platformdirs.user_pictures_path()) / "thalweg"
 
 
 class ViewPanel(Panel):
@@ -92,6 +93,7 @@ class ViewPanel(Panel):
         self._pending: dict[str, Any] = {}
         self._clients: dict[str, AsyncWindowClient] = {}
         self._of = ""  # the window that `state` is of
+        self._follows = False  # whether it is heard
         self._locked = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
@@ -125,8 +127,8 @@ class ViewPanel(Panel):
             self.query(Button).first().focus()
 
     def areas(self) -> tuple[str, ...]:
-        """The windows there are, and what is chosen."""
-        return ("windows", f"surface/{self.choice.surface}")
+        """The windows there are, what is chosen, and how the picture in this terminal is drawn."""
+        return ("windows", f"surface/{self.choice.surface}", "picture")
 
     def draw(self) -> None:
         """Say what is steered; ask it how it is, where that is another than before."""
@@ -135,8 +137,16 @@ class ViewPanel(Panel):
         for row in self.rows.values():
             row.set_class(self.size.width < 60, "-tight")
         self._head()
-        if self._of != self.target():
+        if self._of != self.target() or self.state is None or not self._follows:
             self._ask()
+        pane = None if self.target() else self._pane()
+        if pane is not None and pane.preview.view not in (None, self.state):
+            self.take(pane.preview.view)
+
+    def on_hide(self) -> None:
+        """Nobody looks: the window need not tell what happens to it."""
+        self._follows = False
+        self.workers.cancel_group(self, "view-ask")
 
     def target(self) -> str:
         """The id of the window that is steered; "" for the picture in this terminal."""
@@ -167,24 +177,32 @@ class ViewPanel(Panel):
                 keys = hub.client.address.keys if hub.client else None
                 known = self._clients[id] = await AsyncWindowClient.open(window.endpoint, keys=keys)
             return known
+        pane = self._pane()
+        if pane is not None and pane.preview.window is not None:
+            return pane.preview.window
+        raise InputError("no picture is up yet: look at a surface (3), or open a window (w)", code="unavailable")
+
+    def _pane(self) -> PreviewPane | None:
+        """The picture in this terminal, where it is up."""
         from tui.widgets.preview_pane import PreviewPane
 
-        for pane in self.screen.query(PreviewPane):
-            if pane.preview.window is not None and pane.preview.alive:
-                return pane.preview.window
-        raise InputError("no picture is up yet: look at a surface (3), or open a window (w)", code="unavailable")
+        found = (pane for pane in self.screen.query(PreviewPane) if pane.preview.alive)
+        return next(found, None)
 
     async def request(self, request: Any, timeout_s: float = 10.0) -> Any:
         """The reply of what is steered; its state is shown."""
         client = await self.client()
         reply = await client.request(request, timeout_s=timeout_s)
         if isinstance(reply, ViewReply):
+            pane = None if self.target() else self._pane()
+            if pane is not None:
+                pane.preview.take(reply)
             self.take(reply)
         return reply
 
     def take(self, reply: ViewReply) -> None:
         """Show the settings as they are there."""
-        self.state, self._of = reply, self.target()
+        self.state, self._of, self.recording = reply, self.target(), reply.recording
         now = fields(reply.view)
         for path, row in self.rows.items():
             if not row.control.has_focus and path not in self._pending and path in now:
@@ -196,10 +214,39 @@ class ViewPanel(Panel):
 
     @work(exclusive=True, group="view-ask")
     async def _ask(self) -> None:
+        """How it is, and how it becomes: its own mouse and keys change it too."""
+        target = self._of = self.target()
+        self._follows = True
         try:
             await self.request(ViewGet(id=new_id()))
+            if target:  # the picture in this terminal is heard by its pane
+                await self._follow(await self.client(), target)
         except InputError as e:
+            self._follows = False
             self._say(e.msg)
+
+    async def _follow(self, client: AsyncWindowClient, target: str) -> None:
+        await client.request(WindowWatch(id=new_id()))
+        try:
+            async for message, _ in client:
+                if self.target() != target:
+                    return
+                if isinstance(message, WindowChanged):
+                    if message.state != self.state:
+                        self.take(message.state)
+                elif isinstance(message, RecordDone):
+                    self._recorded(message)
+        finally:
+            with suppress(InputError):
+                await client.request(WindowWatch(id=new_id(), on=False), timeout_s=1.0)
+
+    def _recorded(self, done: RecordDone) -> None:
+        """A video ended, by hand or because its time was over."""
+        self.recording = False
+        if done.error is not None:
+            self.thalweg.tell(f"no video: {done.error}", "error")
+        elif done.shot is not None and done.shot.saved:
+            self.thalweg.tell(f"recorded {done.shot.saved}")
 
     async def on_unmount(self) -> None:  # type: ignore[override]  # both are called
         """Let go of the windows; they stay."""
@@ -307,6 +354,7 @@ class ViewPanel(Panel):
         if self.recording:
             self.recording = False
             made = await self.request(RecordStop(id=new_id()), LONG_S)
+            self._say(f"recorded {made.saved}")
             self.thalweg.tell(f"recorded {made.saved}" if made.saved else "the recording has ended")
             return
         await self.request(RecordStart(id=new_id(), save=f"{self._name_of()}.mp4"))
