@@ -175,7 +175,19 @@ def test_beta_grows_upwards_and_alpha_to_the_right() -> None:
 def test_a_large_grid_is_shown_from_its_first_to_its_last_point() -> None:
     rows, columns = fit((1001, 500), (60, 80))
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (1000, 0, 0, 499)
-    assert (len(rows), len(columns)) == (60, 80)
+    assert (len(rows), len(columns)) == (60, 29)
+
+
+def test_a_grid_keeps_its_shape_and_uses_the_room() -> None:
+    for shape, room, shown in (
+        ((25, 25), (60, 40), (40, 40)),
+        ((13, 13), (20, 46), (20, 20)),
+        ((3, 400), (60, 80), (3, 80)),
+    ):
+        rows, columns = fit(shape, room)
+        assert (len(rows), len(columns)) == shown
+        assert set(rows) == set(range(shape[0]))
+        assert (np.diff(columns) >= 0).all()
 
 
 def test_what_diverged_and_what_is_missing_are_told_apart() -> None:
@@ -209,7 +221,7 @@ async def test_rows_fill_in_and_the_cursor_reads_the_surface() -> None:
         measured = measured.copy()
         measured[:] = True
         heat.show(values, measured)
-        assert colours(heat, 0, 39)[0] == tuple(palette()[BANDS - 1])
+        assert colours(heat, 0, 24)[0] == tuple(palette()[BANDS - 1])
         heat.focus()
         await pilot.press("right", "up")
         await until(pilot, lambda: app.pointed[-1:] == [(3, 2)])

@@ -75,14 +75,15 @@ def bands(values: NDArray[Any], measured: NDArray[np.bool_], scale: Scale, count
 def fit(shape: tuple[int, int], room: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Which row and which column of a grid of `shape` each pixel of a room (h, w) shows, beta upwards.
 
-    Every point has the same number of pixels where the grid is smaller than the room; where it is larger, the room
-    shows every so manieth point, first and last included.
+    A step of alpha is as long as one of beta, and one of both fills the room. Where the grid is larger than the room,
+    every so manieth point is shown, first and last included.
     """
+    scale = min(pixels / points for points, pixels in zip(shape, room))
     out = []
-    for points, pixels in zip(shape, room):
+    for points, most in zip(shape, room):
+        pixels = max(int(points * scale + 1e-9), min(points, most, 8))
         if points <= pixels:
-            each = pixels // points
-            out.append(np.repeat(np.arange(points), each))
+            out.append(np.arange(pixels) * points // pixels)
         else:
             out.append(np.rint(np.linspace(0, points - 1, pixels)).astype(np.intp))
     rows, columns = out
