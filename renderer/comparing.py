@@ -120,6 +120,8 @@ def names(scenes: Sequence[Scene]) -> Names:
     foot += [f"{LETTERS[k]}: {' · '.join(rest)}" for k, rest in enumerate(rests) if rest]
     lowest, panels = [_lowest(scene) for scene in scenes], telling(metas)
     notes = [[text for text in note if text not in panel] for note, panel in zip(notes, panels)]
+    if not view.shared_scale:
+        notes = [[_spaced(scene), *note] for scene, note in zip(scenes, notes)]
     return Names(
         title=title,
         subtitle=" · ".join(said),
@@ -139,6 +141,11 @@ def _lowest(scene: Scene) -> str:
     height, width = scene.n.shape
     border = ", on the border" if i in (0, height - 1) or j in (0, width - 1) else ""
     return f"{word} {facts.value(float(scene.shown[i, j]))} at {at}{border}"
+
+
+def _spaced(scene: Scene) -> str:
+    """How a panel's own scale is spaced."""
+    return ("logarithmic" if scene.scale.log_color else "linear") if scene.scale.measured else ""
 
 
 def _extents(scenes: Sequence[Scene]) -> list[str]:

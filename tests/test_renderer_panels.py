@@ -306,8 +306,11 @@ def test_what_is_common_is_said_once():
 
 
 def test_own_scales_are_admitted():
-    a, b = shown(bowl(), bowl(2), shared_scale=False)
-    assert "own scale" in comparing.names([a, b]).subtitle
+    wide = scenes.function(lambda x, y: 10 ** (x / 2), 21, 21, 5.0)
+    said = comparing.names(shown(bowl(), wide, shared_scale=False))
+    assert "own scale" in said.subtitle
+    assert "linear" in said.notes[0]
+    assert "logarithmic" in said.notes[1]
 
 
 @pytest.mark.parametrize(
