@@ -114,7 +114,8 @@ def names(scenes: Sequence[Scene]) -> Names:
         said.append("one scale for all")
     else:
         said.append("each on its own scale: compare shapes, not colours")
-    said += _extents(scenes)
+    if view.arrange != "overlay":  # the legend of an overlay says it
+        said += _extents(scenes)
     feet, rests = common([words.provenance(scene).split(" · ") for scene in scenes])
     foot = [" · ".join(feet)] if feet else []
     foot += [f"{LETTERS[k]}: {' · '.join(rest)}" for k, rest in enumerate(rests) if rest]
@@ -181,11 +182,11 @@ def overlay(scenes: Sequence[Scene]) -> Fact:
     if how == "plane":
         return Fact("One plane", (f"a place is the same weights in both{own}",))
     if how == "ranges":
-        return Fact("Two planes of the same ranges", (f"a place is other weights in each{own}",))
+        return Fact("Two planes, same ranges", (f"a place is other weights in each{own}",))
     assert scenes[1].axes is not None
     alpha, beta = scenes[1].axes
     spans = ", ".join(
         f"{letter} from {facts.number(float(axis[0]), 3)} to {facts.number(float(axis[-1]), 3)}"
         for letter, axis in (("α", alpha), ("β", beta))
     )
-    return Fact("Two planes of different ranges", (f"only shapes compare: b fills the box with {spans}{own}",))
+    return Fact("Two planes, other ranges", (f"only shapes compare: b fills the box with {spans}{own}",))

@@ -268,6 +268,18 @@ def lowest(frame: Frame, ink: Ink, letter: str) -> None:
     )
 
 
+def _steps(first: Frame, second: Frame) -> list[Entry]:
+    """Which values the isolines of an overlay have."""
+    found = [facts.contours(f.scene) if f.view.layers.contours else None for f in (first, second)]
+    told = [fact for fact in found if fact is not None]
+    if not told:
+        return []
+    if len(set(told)) > 1:
+        lines = (f"{letter}: {_said(fact)}" for letter, fact in zip("ab", found) if fact is not None)
+        told = [Fact(told[0].heading, tuple(lines))]
+    return [Entry(legend.isolines(first if found[0] is not None else second), told[0], 3)]
+
+
 def both(around: Frame, ink: Ink, first: Frame, second: Frame, said: comparing.Names, lines: bool) -> None:
     """Bar and legend of an overlay: which surface is which, and what can be compared."""
     panel, u, theme = around.layout.panel, around.unit, around.theme
@@ -294,6 +306,7 @@ def both(around: Frame, ink: Ink, first: Frame, second: Frame, said: comparing.N
             Fact("b, in lines of one colour", (said.panels[1], said.notes[1])),
         ),
         Entry(legend.blank, comparing.overlay([first.scene, second.scene])),
+        *_steps(first, second),
         *_paths(shown, [first, second] if second.view.layers.path else [first]),
         *_left_out(shown, [first, second]),
     ]

@@ -321,6 +321,16 @@ def test_a_surface_seen_from_nearer_is_told(reach, told):
     assert subtitle.endswith(told or "one scale for all")
 
 
+def test_an_overlay_says_which_values_its_lines_have(panels):
+    surfaces = (scenes.resnet(), scenes.vgg())
+    for shared in (True, False):
+        view = {"arrange": "overlay", "shared_scale": shared}
+        under, top = panels.draw(shown(*surfaces, preset="contours-2d", **view), 640, 400, samples=1)
+        (entry,) = together._steps(under, top)
+        assert entry.fact.heading == "Contours"
+        assert [line[:3] for line in entry.fact.lines] == (["3 p"] if shared else ["a: ", "b: "])
+
+
 def test_a_lowest_point_on_the_border_is_told():
     slope = scenes.function(lambda x, y: 6 + x + 0 * y, 21, 21, 5.0)
     notes = comparing.names(shown(slope, bowl())).notes
