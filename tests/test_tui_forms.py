@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
@@ -359,3 +360,29 @@ def test_the_sample_catalogue_is_as_a_daemon_tells_it() -> None:
             assert {**told, "where": None} == {**entry, "where": None}
     assert set(sample["losses"]) <= set(real["losses"])
     assert sample["presets"] == real["presets"]
+
+
+# ---------------------------------------------------------------- the workspace's own defaults
+
+
+def test_surfaces_take_the_passes_of_the_workspace_where_nobody_says_others() -> None:
+    """As on the command line: a preset and a spec that is there already say their own."""
+    there = dataclasses.replace(samples.workspace(), passes="grow")
+    made = form_of("surface", samples.catalogue(), there)
+    assert made.spec().passes == "grow"
+    assert "--passes grow" in made.command()
+    made.set("preset", "seed")
+    assert made.spec().passes == 1
+    begun = forms.again({"kind": "surface", "plane": samples.PCA}, samples.catalogue(), there)
+    assert begun.spec().passes == "grow"
+    before = msgspec.to_builtins(SurfaceSpec(plane=samples.PCA))
+    assert forms.again(before, samples.catalogue(), there).spec().passes == 1
+
+
+@pytest.mark.parametrize(("kind", "then", "surfaces"), [("train", "both", 2), ("plane", "surface", 1)])
+def test_surfaces_of_a_chain_take_the_passes_of_the_workspace(kind: str, then: str, surfaces: int) -> None:
+    made = form_of(kind, samples.catalogue(), dataclasses.replace(samples.workspace(), passes=3))
+    made.set("then", then)
+    passes = [job.spec.passes for job in made.submission() if isinstance(job.spec, SurfaceSpec)]
+    assert passes == [3] * surfaces
+    assert made.command().count("--passes 3") == surfaces

@@ -397,6 +397,7 @@ class Hub:
         store.loaded.add("window")
         status = await client.request(r.Status(id=new_id()))
         store.workers = {str(w.get("name", k)): dict(w) for k, w in enumerate(status.workers)}
+        store.passes = status.config.get("passes", 1)
         store.touch("workers", "windows")
         kinds: dict[Kind, Any] = {"job": r.JobList, "run": r.RunList, "plane": r.PlaneList, "surface": r.SurfaceList}
         put = {"run": store.put_run, "plane": store.put_plane, "surface": store.put_surface}

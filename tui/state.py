@@ -232,6 +232,7 @@ class Store:
         self.surfaces: dict[str, SurfaceRow] = {}
         self.windows: dict[str, Window] = {}
         self.workers: dict[str, dict[str, Any]] = {}
+        self.passes: int | Literal["grow"] = 1  # of a surface where nobody says another number
         self.run_details: dict[str, RunDetail] = {}
         self.plane_details: dict[str, dict[str, Any]] = {}
         self.surface_details: dict[str, SurfaceDetail] = {}

@@ -373,6 +373,7 @@ def known_of(store: Any) -> Known:
         surfaces=[
             {"id": s.id, "name": s.name, "meta": {"model": s.model, "data": s.data}} for s in newest(store.surfaces)
         ],
+        passes=store.passes,
     )
 
 
