@@ -24,6 +24,7 @@ from protocol.errors import InputError
 from protocol.files import replacing
 
 PROBE_S = 1.0
+OTHERS_S = 24 * 3600.0  # how long the window of another workspace stays on the roll when it is gone
 LOGS_S = 7 * 24 * 3600.0  # how long the log of a window that broke is kept
 SOCKETS = "thalweg-window-"  # begin of the name of a window's own folder for its socket
 
@@ -79,19 +80,25 @@ def logs() -> list[Path]:
     return [] if where is None else sorted(f for f in where.glob("*.log") if not f.with_suffix(".json").exists())
 
 
-def found(of: str | None = None) -> list[Entry]:
-    """The windows that are there (`of` these alone), the oldest first. Those that are gone are struck off."""
+def found(of: str | None = None, gone: list[Entry] | None = None) -> list[Entry]:
+    """The windows that are there (`of` these alone), the oldest first. Those that are gone are struck off, and put into
+    `gone`; others' stay for a day, for them to be told."""
     where = folder()
     out = []
     for file in () if where is None else sorted(where.glob("*.json")):
         try:
             entry = msgspec.json.decode(file.read_bytes(), type=Entry)
+            old = file.stat().st_mtime < time.time() - OTHERS_S
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
             continue
-        if not is_there(entry):
+        ours = of is None or entry.of == of
+        if is_there(entry):
+            if ours:
+                out.append(entry)
+        elif ours or old:
             _strike(file, entry)
-        elif of is None or entry.of == of:
-            out.append(entry)
+            if gone is not None:
+                gone.append(entry)
     for file in logs():
         with suppress(OSError):
             if file.stat().st_mtime < time.time() - LOGS_S:

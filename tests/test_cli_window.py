@@ -85,7 +85,7 @@ def test_a_window_that_broke_has_left_a_log(here: Place) -> None:
     opened = here.json("window", "open", file, "--headless", "--size", "320x200")[0]
     os.kill(opened["pid"], signal.SIGSEGV)
     assert gone_within([opened["pid"]], 5)
-    assert windows(here) == []
+    assert "broke, what it said is in" in here.run("window", "list").stderr
     said = here.run("window", "set", "--window", str(opened["window"])[-6:], code=2).stderr
     log = Path(said.strip().rpartition(" ")[2])
     assert "Segmentation fault" in log.read_text()
@@ -126,8 +126,22 @@ def test_a_killed_window_is_struck_off_the_list(here: Place) -> None:
     until(lambda: windows(here), "the window")
     os.kill(opened["pid"], signal.SIGKILL)
     assert gone_within([opened["pid"]], 5)
-    assert windows(here) == []
-    assert "no window is open" in here.run("window", "list").stdout
+    listed = here.run("window", "list")
+    assert "no window is open" in listed.stdout
+    assert "ended without a word" in listed.stderr
+    assert here.run("window", "list").stderr == ""
+
+
+def test_a_window_that_hangs_is_said_to_be_open(here: Place) -> None:
+    file = scenes.resnet().save(here.base / "pca.npz")
+    opened = here.json("window", "open", file, "--headless", "--size", "320x200")[0]
+    os.kill(opened["pid"], signal.SIGSTOP)
+    try:
+        assert "is open and does not answer" in here.run("window", "set", "mode=2d", code=2).stderr
+        assert "does not answer" in here.run("window", "list").stdout
+    finally:
+        os.kill(opened["pid"], signal.SIGCONT)
+    assert "mode=2d" in here.run("window", "set", "mode=2d").stdout
 
 
 def test_wrong_words_are_one_sentence(here: Place) -> None:

@@ -71,6 +71,24 @@ def test_a_window_at_whose_socket_nobody_listens_is_struck_off(where: Path, tmp_
     assert (tmp_path / "left").exists()  # in a folder that is not a window's own
 
 
+def test_a_window_that_is_gone_is_told_once_to_those_whose_it_was(where: Path, end: str) -> None:
+    roll.enter(entry("A", end, "/w", dead()))
+    told: list[Entry] = []
+    assert roll.found("/v", told) == []
+    assert told == []
+    assert roll.found("/w", told) == []
+    assert [e.window for e in told] == ["A"]
+    assert roll.found("/w", told) == []
+    assert len(told) == 1
+
+
+def test_a_window_of_others_that_is_long_gone_is_struck_off(where: Path, end: str) -> None:
+    roll.enter(entry("A", end, "/w", dead()))
+    os.utime(where / "A.json", (0, 0))
+    roll.found("/v")
+    assert list(where.iterdir()) == []
+
+
 def test_what_a_window_that_broke_has_said_is_kept_for_a_week(where: Path, end: str) -> None:
     roll.enter(entry("A", end, pid=dead()))
     (where / "A.log").write_text("Fatal Python error")

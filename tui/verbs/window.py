@@ -282,7 +282,12 @@ def found(common: Common) -> Iterator[tuple[Reach | None, list[Found]]]:
     """The daemon, where there is one, and the windows: those that it was told of and those on the roll of this machine,
     the oldest first."""
     reach.check_flags(common)
-    here = {e.window: Found(e.window, e.endpoint, e.title, True) for e in roll.found(whose(common))}
+    gone: list[roll.Entry] = []
+    here = {e.window: Found(e.window, e.endpoint, e.title, True) for e in roll.found(whose(common), gone)}
+    for entry in gone:
+        logs = [file for file in roll.logs() if file.stem == entry.window]
+        how = f"broke, what it said is in {logs[0]}" if logs else "ended without a word: it was killed"
+        starting.say(f"window {entry.window[-SHORT:]} {how}")
     with ExitStack() as stack:
         there = None
         try:
@@ -340,6 +345,10 @@ def chosen(common: Common, there: Reach | None, known: Sequence[Found], which: s
     for window in reversed(known):
         if (there is not None and there.tunnel is not None) or answers(there, window) is not None:
             return window
+    if known:
+        names = ", ".join(w.window[-SHORT:] for w in known if roll.listens(w.endpoint))
+        if names:
+            raise InputError(f"window: {names} is open and does not answer: try again", code="unavailable")
     hint = f"thalweg window open{common.again()}"
     raise InputError(f"window: expected one that is open, there is none: {hint}", code="not_found")
 
@@ -378,6 +387,8 @@ def window_list(*, common: Common | None = None) -> None:
     with found(common) as (there, known):
         for window in known:
             state = answers(there, window)
+            if state is None and there is not None and there.root is not None and not roll.listens(window.endpoint):
+                continue  # it was killed
             title = window.title if state is None else state.title
             if common.json:
                 progress.print_json(
