@@ -1,9 +1,9 @@
-"""The daemon's figures: ping beside a surface, rows a second, restart, late subscribers, memory, what it adds to a row.
+"""The daemon's figures: ping beside a surface, rows a second, restart, late subscribers, memory, what it adds, ETA.
 
-    python benchmarks/daemon.py [ping rows restart replay memory overhead]
+    python benchmarks/daemon.py [ping rows restart replay memory overhead eta]
 
 Without a name: all of them. Rows a second are those of a worker that only sends (tests/fake_worker.py), so that the
-daemon alone is measured; `ping` and `overhead` run real jobs on one thread.
+daemon alone is measured; `ping`, `overhead` and `eta` run real jobs on one thread.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from protocol.exchange import new_id
 from protocol.files import SurfaceMeta
 from protocol.grid import AxisSpec, GridSpec
 from protocol.messages import Recipe, SurfaceSpec
+from protocol.requests import JobInfo
 from protocol.shares import Share
 from protocol.snapshots import Restored
 
@@ -265,6 +266,41 @@ def overhead() -> None:
         say("daemon and worker add", f"{100 * (a / b - 1):+.1f} %", "< 5 %")
 
 
+def eta() -> None:
+    """What a surface is said to take, before it and at a quarter and a half of it, to what it took. A smaller one of
+    the same kind, measured before, is the calibration."""
+    with workspace() as folder, Daemon(folder) as daemon:
+        client = daemon.client()
+        _, plane = made_of(client, RECIPE)
+        short = GridSpec(alpha=AxisSpec(count=9), beta=AxisSpec(count=9))
+        done(client, submit(client, SurfaceSpec(plane=plane, grid=short, limit=256))[0])
+        found = [foretold(client, SurfaceSpec(plane=plane, seed=seed, **SPEC)) for seed in range(3)]
+        took = [seconds for seconds, _ in found]
+        off = {what: [ends[what] / seconds - 1 for seconds, ends in found] for what in found[0][1]}
+        say("a surface of 9 x 25 points, median of 3", f"{statistics.median(took):.1f} s")
+        for what, errors in off.items():
+            text = ", ".join(f"{100 * e:+.0f} %" for e in errors)
+            say(f"   the end foretold {what}, less what it was", text, "within 25 %")
+
+
+def at_row(client: Client, job: str, row: float) -> JobInfo:
+    """The job once so many rows are there."""
+    return until(lambda: i if (i := info(client, job)).done >= row else None)
+
+
+def foretold(client: Client, spec: SurfaceSpec) -> tuple[float, dict[str, float]]:
+    """Seconds that a surface took, and those that it was said to take, by when."""
+    ends = {"before it": client.request(r.JobEstimate(id=new_id(), spec=spec)).seconds or float("nan")}
+    (job,) = submit(client, spec)
+    began = until(lambda: time.monotonic() if info(client, job).state == "running" else None)
+    for share in (0.25, 0.5):
+        now = at_row(client, job, share * spec.grid.beta.count)
+        left = float("nan") if now.eta_s is None else now.eta_s
+        ends[f"at {100 * share:.0f} % of it"] = time.monotonic() - began + left
+    done(client, job)
+    return time.monotonic() - began, ends
+
+
 def row_seconds(client: Client, folder: Path, spec: SurfaceSpec) -> float:
     """Between the events of the first and the last row, by their number less one."""
     context: zmq.Context[Any] = zmq.Context()
@@ -288,7 +324,7 @@ def main() -> None:
     """Print the table."""
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f} at the start")
-    known = {f.__name__: f for f in (ping, rows, restart, replay, memory, overhead)}
+    known = {f.__name__: f for f in (ping, rows, restart, replay, memory, overhead, eta)}
     for name in sys.argv[1:] or known:
         known[name]()
 
