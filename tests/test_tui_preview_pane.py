@@ -210,3 +210,20 @@ def test_a_process_that_ends_leaves_the_rows_and_a_sentence(monkeypatch: pytest.
         await until(pilot, lambda: "has ended" in text(pane, "#picture-head"))
 
     shown(use, monkeypatch, frames=True)
+
+
+def test_frames_are_asked_for_although_what_shows_them_has_no_size_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that came just after another surface was chosen hid the picture and left the stream unasked for."""
+
+    async def use(app: ThalwegApp, pilot: Pilot[Any], pane: PreviewPane) -> None:
+        await until(pilot, lambda: pane.up, "a frame")
+        room = pane._room()
+        await pane.query_one("#heat").remove()
+        heat = Heat(id="heat")
+        pane.mount(heat, after="#live")
+        pane.query_one("#live").display = False
+        assert heat.size.width == 0
+        assert pane._room() == room
+        assert min(room) > 0
+
+    shown(use, monkeypatch, frames=True)

@@ -179,7 +179,7 @@ class PreviewPane(Panel):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "other", "Rows or picture", show=False)]
     DEFAULT_CSS = """
     PreviewPane { layout: vertical; }
-    PreviewPane > Static { height: 1; color: $text-muted; padding: 0 1; }
+    PreviewPane > Static { height: auto; max-height: 3; color: $text-muted; padding: 0 1; }
     PreviewPane > Blocks { height: 1fr; width: 1fr; }
     """
 
@@ -254,13 +254,13 @@ class PreviewPane(Panel):
         if live:
             how = view.view.preset if view else ""
             arrows = "read" if self.query_one(Live).cross is not None else "turn"
-            head.update(f"{how} · arrows {arrows} · +- zoom · ,. ways")
+            said_all = f"{how} · arrows {arrows} · +- zoom · ,. kind"
+            head.update(said_all if len(said_all) + 2 <= self.size.width else said_all.rpartition(" · ")[0])
         else:
             heat = self.query_one(Heat)
-            why = f" · {self.problem}" if self.problem else ""
-            start = " · the picture is coming" if self.wanted == "picture" and not self.problem else ""
+            start = "the picture is coming · " if self.wanted == "picture" and not self.problem else ""
             scale = f"loss {legend(heat.scale)}" if heat.measured.any() else "no row yet"
-            head.update(words.plain(f"rows · {scale}{start}{why}"))
+            head.update(words.plain(f"no picture: {self.problem}" if self.problem else f"{start}rows · {scale}"))
         if live:
             said.update(self.picked_out() or "k: a cursor that reads points · h: rows")
         else:
@@ -343,8 +343,8 @@ class PreviewPane(Panel):
         return tuple(flags)
 
     def _room(self) -> tuple[int, int]:
-        room = self.query_one("#heat" if self.query_one("#heat").display else "#live").size
-        return room.width, 2 * room.height
+        room = self.content_size  # not a child's: one that was just shown has no size yet, and no frames were asked for
+        return room.width, 2 * (room.height - 2)
 
     @work(exclusive=True, group="preview")
     async def _begin(self) -> None:
@@ -375,7 +375,7 @@ class PreviewPane(Panel):
 
     async def _stream(self) -> None:
         width, height = self._room()
-        if width and height:
+        if width > 0 and height > 0:
             await self.preview.stream(width, height, 1 / self.thalweg.frame_s)
 
     def _end(self) -> None:
