@@ -179,7 +179,7 @@ class PreviewPane(Panel):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "other", "Rows or picture", show=False)]
     DEFAULT_CSS = """
     PreviewPane { layout: vertical; }
-    PreviewPane > Static { height: auto; max-height: 3; color: $text-muted; padding: 0 1; }
+    PreviewPane > Static { height: 1; max-height: 3; color: $text-muted; padding: 0 1; }
     PreviewPane > Blocks { height: 1fr; width: 1fr; }
     """
 
@@ -252,12 +252,14 @@ class PreviewPane(Panel):
             return
         view = self.preview.view
         if live:
+            head.styles.height = 1
             how = view.view.preset if view else ""
             arrows = "read" if self.query_one(Live).cross is not None else "turn"
             said_all = f"{how} · arrows {arrows} · +- zoom · ,. kind"
             head.update(said_all if len(said_all) + 2 <= self.size.width else said_all.rpartition(" · ")[0])
         else:
             heat = self.query_one(Heat)
+            head.styles.height = "auto" if self.problem else 1
             start = "the picture is coming · " if self.wanted == "picture" and not self.problem else ""
             scale = f"loss {legend(heat.scale)}" if heat.measured.any() else "no row yet"
             head.update(words.plain(f"no picture: {self.problem}" if self.problem else f"{start}rows · {scale}"))

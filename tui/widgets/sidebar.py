@@ -225,7 +225,7 @@ class Sidebar(Panel, ScrollView, can_focus=True):
         state = self.state(kind, id)
         colour = words.COLOURS.get(state, "white")
         mark = "◆ " if kind == "run" and id in self.thalweg.compared else ""
-        head = f" {words.GLYPHS.get(state, '·')} "
+        head = f"{'›' if node == self.at else ' '}{words.GLYPHS.get(state, '·')} "
         label, tail = mark + self.label(kind, id), self.tail(kind, id)
         room = width - len(head) - len(state) - 1 - len(tail) - 1
         label = label if len(label) <= room else label[: max(1, room - 1)] + "…"
