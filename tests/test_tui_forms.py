@@ -386,3 +386,20 @@ def test_surfaces_of_a_chain_take_the_passes_of_the_workspace(kind: str, then: s
     passes = [job.spec.passes for job in made.submission() if isinstance(job.spec, SurfaceSpec)]
     assert passes == [3] * surfaces
     assert made.command().count("--passes 3") == surfaces
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "export", "target": samples.SURFACE},
+        {"kind": "analysis", "target": samples.SURFACE},
+        {"kind": "surface", "plane": samples.PCA},
+        {"kind": "plane", "direction": "pca", "trajectory": samples.RUN},
+    ],
+    ids=lambda spec: str(spec["kind"]),
+)
+def test_a_form_begun_with_what_is_chosen_can_be_submitted_as_it_is(spec: dict[str, Any]) -> None:
+    made = forms.again(spec, samples.catalogue(), samples.workspace())
+    assert made.errors() == {}
+    (job,) = made.submission()
+    assert msgspec.to_builtins(job.spec) | spec == msgspec.to_builtins(job.spec)

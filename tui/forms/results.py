@@ -55,7 +55,8 @@ class AnalysisForm(Form):
         }
 
     def fill(self, spec: Mapping[str, Any]) -> None:
-        self.raw |= {"target": str(spec.get("target", "")), self.chooser: str(spec.get(self.chooser, ""))}
+        said = {"target": spec.get("target"), self.chooser: spec.get(self.chooser)}
+        self.raw |= {path: str(value) for path, value in said.items() if value}
         self.fill_options(spec.get("options") or {})
 
     def words(self, spec: Any) -> list[str]:
