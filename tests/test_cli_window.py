@@ -158,6 +158,7 @@ def test_wrong_words_are_one_sentence(here: Place) -> None:
         (["window", "shot", "--out", "x.jpg"], "--out"),
         (["window", "shot", "--save", "../x"], "--save: expected a file's name"),
         (["window", "shot", "--scale", "0"], "--scale: expected a number of at least 0.5"),
+        (["window", "shot", "--size", "5x5"], "--size: expected sides of at least 16"),
         (["window", "shot", "--size", "99999x800"], "--size: expected a whole number of at most 8192"),
         (["window", "turntable", "--turns", "nan"], "--turns: expected a finite number"),
         (["window", "record", "--fps", "1000"], "--fps: expected a whole number of at most 60"),

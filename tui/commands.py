@@ -159,7 +159,8 @@ Examples:
 The window follows the daemon: rows appear as they are measured. Mouse and keys turn it (`h` shows the keys), and the
 other `thalweg window` commands steer it from anywhere. Without a display it draws all the same, for `thalweg window
 shot`. Several surfaces are drawn side by side with one scale and one camera. With --ssh the window is here, the daemon
-there, and this command holds the way between them until the window is closed.
+there, and this command holds the way between them, and makes it anew when it breaks, until the window is closed. A
+window of a file needs no daemon.
 
 Examples:
   thalweg window open

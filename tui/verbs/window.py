@@ -41,6 +41,7 @@ else:
 ANSWER_S = 2.0  # a window that draws answers `hello` meanwhile
 SHOT_S = 120.0
 AGAIN_S = (1.0, 30.0)  # between two tries at an ssh that has ended: the first pause, and the longest
+SMALLEST = 16  # side of a picture that shows anything
 UPLOAD = "upload:"  # begin of what a window calls a file that it was sent
 Which = Annotated[
     str | None,
@@ -507,6 +508,8 @@ def window_shot(
     pixels = None if size is None else re.fullmatch(r"(\d+)[xX×](\d+)", size.strip())
     if size is not None and pixels is None:
         raise InputError(f"--size: expected WIDTHxHEIGHT, as 1280x800; got '{size}'")
+    if pixels and min(int(pixels[1]), int(pixels[2])) < SMALLEST:
+        raise InputError(f"--size: expected sides of at least {SMALLEST}, got '{size}'")
     check_name(save)
     wanted = {
         "id": new_id(), "view": view_changes(view or []), "save": save, "scale": scale,
