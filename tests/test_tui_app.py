@@ -13,6 +13,7 @@ from tui_apps import NARROW, USUAL, WIDE, screen_text, until, used
 from protocol import requests as r
 from protocol.errors import InputError
 from tui.commands import actions
+from tui.keymap import shown
 from tui.profiles import Config
 from tui.screens.confirm import ConfirmScreen
 from tui.screens.help import HelpScreen
@@ -20,6 +21,7 @@ from tui.screens.main import MainScreen
 from tui.screens.pick import PickScreen
 from tui.screens.welcome import WelcomeScreen
 from tui.state import Job
+from tui.widgets.lines import Lines
 
 ROOT = Path(__file__).parent.parent
 
@@ -427,5 +429,21 @@ def test_good_news_stays_in_the_bottom_line_and_only_the_last_bad_news_is_at_the
         await until(pilot, lambda: len(app._notifications))
         app.tell("another is wrong", "error")
         await until(pilot, lambda: [n.message for n in app._notifications] == ["another is wrong"])
+
+    used(use)
+
+
+def test_the_help_names_every_key_and_fits_the_usual_screen():
+    async def use(app, pilot, _daemon):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and app.screen.query_one(Lines).lines)
+        page = app.screen.query_one(Lines)
+        await until(pilot, lambda: page.size.height)
+        assert page.max_scroll_y == 0
+        said = {text.strip() for line in page.lines for text, _ in line}
+        for command in actions():
+            key = shown(command.key) if command.key else ""
+            assert command.id.startswith("tab ") or not key or any(key in t.split() for t in said), command.id
+        assert "1-6" in said
 
     used(use)

@@ -16,7 +16,7 @@ TAKEN = frozenset({"ctrl+a", "ctrl+b", "ctrl+j", "ctrl+s", "ctrl+z"})
 SHOWN = {
     "slash": "/", "question_mark": "?", "space": "space", "right_square_bracket": "]", "left_square_bracket": "[",
     "plus": "+", "minus": "-", "delete": "del", "enter": "enter", "escape": "esc", "full_stop": ".", "comma": ",",
-    "up": "↑", "down": "↓", "left": "←", "right": "→", "tab": "tab",
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "tab": "tab", "shift+tab": "⇧tab",
 }  # fmt: skip
 _KEY = re.compile(r"[a-zA-Z0-9_]+(\+[a-zA-Z0-9_]+)*")
 
