@@ -48,7 +48,8 @@ class Active:
     sheet: Sheet | None = None
     surface: str = ""
     leased: list[tuple[int, int]] = field(default_factory=list)  # oldest first: the one in work
-    came: list[Came] = field(default_factory=list)  # rows that came in this turn of the loop, not stored yet
+    came: list[Came] = field(default_factory=list)  # rows that came and are not on their way into the store yet
+    writing: int = 0  # groups of rows on their way into the store
     ahead: int = AHEAD  # rows it may have, so that it never waits for a commit
     ended: bool = False  # the lease without rows is sent
     sealing: bool = False

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from compute.service import Service
 
 AHEAD_S, MOST_AHEAD = 0.05, 64  # rows are leased for so long ahead, at most so many
+WRITING = 2  # groups of rows of a job in the store's hands: one being committed, one for when it is
 ROW_DEATHS = 3  # workers that may die over one row before the surface goes on without it
 PROGRESS_S = 0.2
 
@@ -119,7 +120,7 @@ class Dialogue:
             self.service.post.to_worker(worker.peer, WorkerLease(job=active.job, rows=(), pass_=0))
 
     def row(self, active: Active, message: WorkerRow, sums: Arrays) -> None:
-        """A row came; `rows` stores it with the others of this turn. Raises ValueError for what is no row."""
+        """A row came; `rows` stores it with others. Raises ValueError for what is no row."""
         sheet, at = active.sheet, (message.i, message.pass_)
         if sheet is None or at not in active.leased:
             return
@@ -129,20 +130,22 @@ class Dialogue:
         active.came.append((message.i, message.pass_, message.n, sums))
 
     def rows(self, worker: Worker, active: Active) -> None:
-        """Store the rows that came together, and tell them when they are committed."""
+        """Store the rows that came, together, and tell them when they are committed."""
         sheet, came = active.sheet, active.came
         if sheet is None or not came:
             return
         active.came = []
+        active.writing += 1
         topic = f"surface/{active.surface}/"
         shown = [{name: v.astype("<f4") for name, v in derived.items()} for derived in sheet.add_rows(came)]
         seen = [sheet.samples(i, pass_) for i, pass_, _, _ in came]
-        packed = [(i, k, n, {name: array.tobytes() for name, array in sums.items()}) for i, k, n, sums in came]
+        packed = [(i, k, n, {name: array.data.cast("B") for name, array in sums.items()}) for i, k, n, sums in came]
 
         def put(t: Tables) -> list[int | None]:
             return t.append_rows(active.surface, packed)
 
         def stored(seqs: list[int | None] | None, error: Exception | None) -> None:
+            active.writing -= 1
             if error is not None:
                 self.hold(active, error)
                 return
@@ -161,6 +164,8 @@ class Dialogue:
                 active.ahead = min(MOST_AHEAD, max(AHEAD, int(AHEAD_S * a_second)))
             self.tell_progress(active, done, sheet.rows_total)
             self.lease(worker, active)
+            if self.service.active.get(active.job) is active:
+                self.rows(worker, active)  # those that waited
 
         self.service.store.write(put, stored)
 

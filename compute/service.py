@@ -24,7 +24,7 @@ from compute import NUMERICS, catalogue, jobs, lookup, places, references
 from compute.active import Active, Arrays, Post, Told, job_state, persisted, utc
 from compute.config import Config
 from compute.crew import Crew, Worker, how
-from compute.dialogue import Dialogue
+from compute.dialogue import WRITING, Dialogue
 from compute.endings import Endings
 from compute.jobs import Effect, Outcome, Resolve, Save, Table, Tell
 from compute.launchers import Handle, Launcher
@@ -364,10 +364,11 @@ class Service:
         return None
 
     def came(self) -> None:
-        """Store the rows that were heard of in this turn."""
+        """Store the rows that were heard of; while enough are being stored, those that come meanwhile wait for these,
+        and are stored together."""
         for active in list(self.active.values()):
             worker = self.crew.of_job(active.job)
-            if active.came and worker is not None:
+            if active.came and active.writing < WRITING and worker is not None:
                 self.dialogue.rows(worker, active)
 
     def distrust(self, peer: bytes, why: str) -> None:

@@ -15,6 +15,8 @@ from protocol.shares import MetricDecl
 
 from . import columns
 
+Bytes = bytes | memoryview  # one item a byte
+
 
 @dataclass(frozen=True)
 class SumLayout:
@@ -38,8 +40,8 @@ class SumLayout:
         sizes = tuple((name, width * np.dtype(dtype).itemsize) for name, dtype, _ in columns.values())
         return cls(width, tuple(columns.values()), sizes, at)
 
-    def pack(self, sums: Mapping[str, bytes]) -> bytes:
-        """The blob of named <f8 and <i4 arrays given as bytes. Raises InputError where one is absent, of another
+    def pack(self, sums: Mapping[str, Bytes]) -> bytes:
+        """The blob of named <f8 and <i4 arrays given by their bytes. Raises InputError where one is absent, of another
         length or not declared."""
         parts = []
         for name, expected in self.sizes:

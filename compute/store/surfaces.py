@@ -13,7 +13,7 @@ from protocol.files import SurfaceMeta
 from . import columns
 from .events import Events
 from .records import StoredRow, SurfaceArrays, SurfaceRecord
-from .sums import SumLayout, layout_of
+from .sums import Bytes, SumLayout, layout_of
 
 TOGETHER = 32  # rows in one statement; one is kept prepared for each number up to it
 
@@ -75,12 +75,12 @@ class Surfaces(Events):
 
     # ------------------------------------------------------------ rows
 
-    def append_row(self, surface: str, i: int, pass_: int, n: int, sums: Mapping[str, bytes]) -> int | None:
+    def append_row(self, surface: str, i: int, pass_: int, n: int, sums: Mapping[str, Bytes]) -> int | None:
         """Store a row's sums over the share of a pass, and its event; the event's seq, or None where the row is there
         already. Raises InputError for a row that is not of this surface, and while the disk is full."""
         return self.append_rows(surface, [(i, pass_, n, sums)])[0]
 
-    def append_rows(self, surface: str, rows: Sequence[tuple[int, int, int, Mapping[str, bytes]]]) -> list[int | None]:
+    def append_rows(self, surface: str, rows: Sequence[tuple[int, int, int, Mapping[str, Bytes]]]) -> list[int | None]:
         """`append_row` for several (i, pass, n, sums), all or none: one statement stores them, so that SQLite waits for
         the interpreter once for all of them."""
         self.room()
