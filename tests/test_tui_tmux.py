@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import pytest
 
 from protocol.connection import read_connection
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here")]
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here")
 THALWEG = [sys.executable, "-m", "tui.cli"]
 ROOT = Path(__file__).parent.parent
 
@@ -49,9 +50,26 @@ class Tmux:
             time.sleep(0.1)
         return text
 
+    def until_gone(self, what: str, patience_s: float = 30.0) -> None:
+        """Look until this is on the screen no longer."""
+        deadline = time.monotonic() + patience_s
+        while what in (text := self.screen()):
+            assert time.monotonic() < deadline, f"{what} stays:\n{text}"
+            time.sleep(0.1)
+
     def keys(self, *names: str) -> None:
         """Press."""
         self("send-keys", *names)
+
+    def jobs(self) -> str:
+        """What `thalweg jobs list` prints."""
+        line = [*THALWEG, "jobs", "list"]
+        return subprocess.run(line, env=self.env, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one began and that still run."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture
@@ -68,6 +86,47 @@ def tmux() -> Iterator[Tmux]:
             tmux("kill-server")
 
 
+def test_what_a_hand_does_wrong_is_said_and_nothing_is_lost(tmux):
+    """Wrong input, a paste of a million characters, a terminal of 20 x 5, and SIGTERM."""
+    tmux.until("thalweg shows the terrain")
+    tmux.keys("Escape")
+    tmux.until_gone("look around first")  # or the escape and the letter after it would be alt and that letter
+    tmux.until("● live")
+    tmux.keys("n")
+    tmux.until("epochs            10")
+    tmux.keys("Down", "Down", "Down", "C-u")
+    tmux.until("whole number from 1 to 100000, got nothing")
+    tmux.keys("-l", "1x")
+    tmux.until("got '1x'")
+    tmux.keys("F5")
+    big = tmux.folder / "big"
+    big.write_text("x" * 1_000_000)
+    tmux("load-buffer", str(big))
+    tmux("paste-buffer", "-p")
+    tmux.until("got 1,000,000:")
+    assert "epochs            1x " in tmux.screen()
+    tmux("resize-window", "-x", "20", "-y", "5")
+    tmux.until_gone("epochs  ")
+    tmux("resize-window", "-x", "80", "-y", "24")
+    tmux.until("epochs            1x ")
+    tmux.keys("BSpace")
+    tmux.until_gone("✗")
+    tmux.keys("Escape")
+    tmux.until("Jobs")
+    tmux("resize-window", "-x", "20", "-y", "5")
+    tmux.until("live")  # one line
+    assert "Jobs" not in tmux.screen()
+    tmux("resize-window", "-x", "80", "-y", "24")
+    tmux.until("Jobs")
+    assert tmux("display-message", "-p", "#{alternate_on}#{mouse_any_flag}#{cursor_flag}").strip() == "110"
+    (app,) = children(int(tmux("display-message", "-p", "#{pane_pid}")))
+    os.kill(app, signal.SIGTERM)
+    tmux.until("left with 143")
+    assert tmux("display-message", "-p", "#{alternate_on}#{mouse_any_flag}#{cursor_flag}").strip() == "001"
+    assert "no job yet" in tmux.jobs()  # F5 sent nothing
+
+
+@pytest.mark.slow
 def test_from_nothing_to_a_picture_with_keys_alone(tmux):
     tmux.until("thalweg shows the terrain")
     tmux.keys("k")  # the quick demo
@@ -95,10 +154,7 @@ def test_from_nothing_to_a_picture_with_keys_alone(tmux):
     tmux.until("inside:", "No critical point", patience_s=60)
     tmux.keys("q")
     tmux.until("left with 0")
-    jobs = subprocess.run(
-        [*THALWEG, "jobs", "list"], env=tmux.env, check=True, capture_output=True, text=True, cwd=ROOT
-    )
-    assert jobs.stdout.count("demo") >= 5
+    assert tmux.jobs().count("demo") >= 5
 
 
 def test_a_daemon_that_is_killed_is_told_and_started_with_a_key(tmux):
