@@ -422,13 +422,14 @@ def test_left_goes_to_the_group_before_it_folds_it():
 
 def test_good_news_stays_in_the_bottom_line_and_only_the_last_bad_news_is_at_the_corner():
     async def use(app, pilot, _daemon):
-        app.tell("all is well")
-        await until(pilot, lambda: "all is well" in screen_text(app))
-        assert not len(app._notifications)
+        for text, severity in (("all is well", "information"), ("not now", "warning")):
+            app.tell(text, severity)
+            await until(pilot, lambda text=text: text in screen_text(app))
+            assert not len(app._notifications)
         app.tell("one is wrong", "error")
         await until(pilot, lambda: len(app._notifications))
         app.tell("another is wrong", "error")
-        await until(pilot, lambda: [n.message for n in app._notifications] == ["another is wrong"])
+        await until(pilot, lambda: [n.message for n in app._notifications] == ["! another is wrong"])
 
     used(use)
 

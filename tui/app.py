@@ -45,6 +45,7 @@ from tui.widgets.panel import Panel
 
 LOOK_S = 0.15  # a choice is followed when the cursor has rested on it so long
 STAYS = frozenset({"demo", "help", "palette", "theme", "jobs pause", "reload", "reconnect"})  # these go nowhere
+STAMP = 11  # columns of the bottom line that are not its text
 T = TypeVar("T")
 log = logging.getLogger("thalweg.app")
 
@@ -313,12 +314,14 @@ class ThalwegApp(App[int]):
             self.tell(str(e), "error")
 
     def tell(self, text: str, severity: str = "information") -> None:
-        """A line under the panes, and in the log. Never parsed. What went wrong stands at the corner too, one thing
-        at a time, as does anything while a dialog covers that line."""
+        """A line under the panes, and in the log. Never parsed. An error stands at the corner too, one at a time, as
+        does what is longer than that line and what is told while a dialog covers it."""
         log.info("told: %s", text)
         text = words.plain(text)
+        text = text if severity == "information" else f"! {text}"
         self.store.say(text, datetime.now(UTC).isoformat(timespec="seconds"))
-        if severity == "information" and isinstance(self.screen, MainScreen):
+        fits = len(text) + STAMP <= self.size.width
+        if severity != "error" and fits and isinstance(self.screen, MainScreen):
             return
         self.clear_notifications()
         self.notify(
