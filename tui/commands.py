@@ -77,7 +77,7 @@ Examples:
         label="new",
         when="live",
         words="new run training network start",
-        foot=1,
+        foot=2,
     ),
     Command(
         "plane",
@@ -98,7 +98,7 @@ Examples:
         label="plane",
         when="live run",
         words="new direction pca random hessian",
-        foot=2,
+        foot=3,
     ),
     Command(
         "surface",
@@ -122,7 +122,7 @@ Examples:
         label="surface",
         when="live plane",
         words="new measure grid landscape loss",
-        foot=3,
+        foot=4,
     ),
     Command(
         "render",
@@ -794,7 +794,7 @@ APP_COMMANDS = (
         key="tab",
         label="pane",
         words="focus",
-        foot=4,
+        foot=1,
     ),
     Command(
         "pane before",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tui.widgets.curves import Curve, Curves
 
 HUES = ("green", "cyan", "yellow", "magenta", "blue", "red")
+LEAST = 6  # rows of a chart that shows more than its axes
 WIDE = 76  # columns from which both charts stand beside each other
 
 
@@ -61,7 +62,8 @@ class TrainPanel(Panel, Vertical):
             lines = self._facts(run)
             facts.set_lines(lines)
             facts.styles.height = len(lines)
-        self.query_one("#charts").display = run is not None
+        room = self.size.height - len(lines) - 3 if run is not None else 0  # beside the facts and an epoch or two
+        self.query_one("#charts").display = room >= LEAST
         epochs.display = run is not None
         if run is None:
             return
