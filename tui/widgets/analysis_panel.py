@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from tui import words
 from tui.state import Job
-from tui.widgets.lines import Line, Lines, strip
+from tui.widgets.lines import Line, Lines, sentence, strip
 from tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -124,16 +124,17 @@ class AnalysisPanel(Panel, Vertical):
     def _why_nothing(self) -> list[Line]:
         surface = self.store.surfaces.get(self.choice.surface)
         job = self._job()
+        width = self.size.width - 3
         if surface is None:
-            return [[("No surface is chosen.", "")], [("Its minima, saddles and maxima are listed here.", "dim")]]
+            return [[("No surface is chosen.", "")], *sentence("Its minima, saddles, maxima are listed here.", width)]
         if not surface.sealed:
-            return [[("The surface is not complete yet: its critical points are found when it is.", "")]]
+            return sentence("The surface is not complete yet: its critical points are found when it is.", width, "")
         if job is not None and job.active:
             return [
                 [(f"{words.GLYPHS[job.state]} {job.state} ", words.COLOURS[job.state]), ("critical points", "bold")]
             ]
         if job is not None and job.error:
-            return [[(f"✗ {job.state}: {words.plain(job.error)}", "red")], [("a tries again", "dim")]]
+            return [*sentence(f"✗ {job.state}: {words.plain(job.error)}", width, "red"), [("a tries again", "dim")]]
         summary = self._critical_summary()
         if summary is not None:
             return [[("No critical point over the threshold.", "")], *self._hidden(summary)]
@@ -181,9 +182,10 @@ class AnalysisPanel(Panel, Vertical):
         value = float(summary.get("threshold_value", 0.0))
         share = f"{100 * value:.3g} % of the loss" if summary.get("relative") else f"{value:.3g}"
         hidden = summary.get("hidden_pairs", 0)
-        lines: list[Line] = [[(f"left out: {hidden} pairs under {share} ({summary.get('threshold', '')})", "dim")]]
+        width = self.size.width - 3
+        lines = sentence(f"left out: {hidden} pairs under {share} ({summary.get('threshold', '')})", width)
         if summary.get("note"):
-            lines.append([(words.plain(str(summary["note"])), "dim")])
+            lines += sentence(words.plain(str(summary["note"])), width)
         return lines
 
     def threshold(self, critical: dict[str, Any]) -> float:

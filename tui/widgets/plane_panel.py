@@ -103,9 +103,7 @@ class PlanePanel(Panel, Lines):
         off = columns["off_plane"]
         finite = off[np.isfinite(off)]
         median = float(np.median(finite)) if len(finite) else float("nan")
-        lines: list[Line] = [
-            [("path of the training", "bold"), (f"  median off this plane {words.percent(median)}", "dim")]
-        ]
+        lines: list[Line] = [[("path of the training", "bold"), (f"  {words.percent(median)} off, median", "dim")]]
         if median > OFF_PLANE:
             lines += sentence("! off this plane: its points say little about the way", self.size.width - 1, "yellow")
         wide = self.size.width >= 72
