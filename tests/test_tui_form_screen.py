@@ -287,11 +287,13 @@ def test_what_there_is_to_choose_comes_from_the_store_newest_first() -> None:
     }
     plane = record(id="p", hash=samples.PCA, name="mine", kind="pca", run=old, created="")
     surface = record(id=samples.SURFACE, name="s", model="vgg11", data="digits", created="")
-    found = known_of(record(runs=runs, planes={"p": plane}, surfaces={"s": surface}))
+    there = record(runs=runs, planes={"p": plane}, surfaces={"s": surface}, passes="grow")
+    found = known_of(there)
     assert [c.value for c in found.runs] == [new, old]
     assert found.runs[0].note == "2 of 3 epochs"
     assert found.kinds == {samples.PCA: "pca"}
     assert found.names == {samples.SURFACE: "s"}
+    assert found.passes == "grow"
 
 
 def test_a_duplicate_refers_to_what_an_earlier_job_gave() -> None:
