@@ -219,6 +219,18 @@ def test_without_anything_to_steer_the_tab_says_what_to_do() -> None:
     used(use)
 
 
+def test_a_window_that_only_another_machine_reaches_is_said_so_at_once() -> None:
+    async def use(app: ThalwegApp, pilot: Pilot[Any], _daemon: Any) -> None:
+        app.store.put_window("W", "ipc:///nowhere/window-W", "on the laptop")
+        app.choose("window", "W")
+        app.main.show_tab("View", focus=True)
+        await until(pilot, lambda: app.main.query(ViewPanel) and app.main.query_one(ViewPanel).rows)
+        said = app.main.query_one(ViewPanel).query_one("#view-said", Static)
+        await until(pilot, lambda: str(said.render()).startswith("this window is on another machine"))
+
+    used(use)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
 def test_every_setting_is_reached_by_the_keyboard(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(app: ThalwegApp, pilot: Pilot[Any], panel: ViewPanel) -> None:

@@ -172,8 +172,9 @@ class ViewPanel(Panel):
             if known is None:
                 window = self.store.windows[id]
                 hub = self.thalweg.hub
-                if hub.profile.ssh is not None and window.endpoint.startswith("ipc://"):
-                    raise InputError("this window is on the other machine: steer it with thalweg window set --ssh")
+                if window.endpoint.startswith("ipc://") and not Path(window.endpoint[6:]).exists():
+                    way = "thalweg window set --ssh" if hub.profile.ssh is not None else "thalweg window set there"
+                    raise InputError(f"this window is on another machine: steer it with {way}", code="unavailable")
                 keys = hub.client.address.keys if hub.client else None
                 known = self._clients[id] = await AsyncWindowClient.open(window.endpoint, keys=keys)
             return known
