@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import statistics
 import struct
 import subprocess
@@ -109,6 +110,8 @@ class Terminal:
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
+        with contextlib.suppress(ProcessLookupError):  # what it began and left behind: a rival's core
+            os.killpg(self.child.pid, signal.SIGTERM)
         os.close(self.master)
 
 
