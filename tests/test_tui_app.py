@@ -279,6 +279,18 @@ def test_any_size_of_screen_is_survived(size):
     used(use, size)
 
 
+def test_a_size_that_changed_under_another_screen_is_kept_to():
+    async def use(app, pilot, _daemon):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: app.screen is not app._main)
+        await pilot.resize_terminal(20, 5)
+        app._main.set_class(False, "-flat")  # as when the size comes while one screen gives way to another
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app._main and app._main.has_class("-flat"))
+
+    used(use, USUAL)
+
+
 def test_one_pane_has_the_list_as_a_tab():
     async def use(app, pilot, _daemon):
         assert "Runs" in screen_text(app)

@@ -15,7 +15,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
-from textual.events import Hide, Key
+from textual.events import Hide, Key, Resize
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
@@ -136,6 +136,11 @@ class MainScreen(Screen[None]):
     def on_resize(self) -> None:
         """The width may have changed what is beside what."""
         self.lay_out()
+
+    def on_screen_resume(self) -> None:
+        """The terminal may have changed while another screen was over this one: Textual tells it the size then, but
+        sets the classes of its breakpoints only on the screen in front."""
+        self.post_message(Resize.from_dimensions(self.app.size, None))
 
     # ------------------------------------------------------------ tabs
 
