@@ -133,7 +133,7 @@ def test_from_nothing_to_a_picture_with_keys_alone(tmux):
     tmux.until("epoch 1", "e1/4", patience_s=120)
     tmux.until("✓ done demo-pca pca plane", patience_s=120)
     tmux("resize-window", "-x", "120", "-y", "36")
-    tmux.until("✓ done demo-random surface", patience_s=180)
+    tmux.until("✓ done demo-random surfa", patience_s=180)
     tmux("resize-window", "-x", "80", "-y", "24")
     tmux.until("▾ Runs 1                         ▕")  # laid out anew
     tmux.keys("/")
