@@ -86,6 +86,7 @@ def tmux() -> Iterator[Tmux]:
             tmux("kill-server")
 
 
+@pytest.mark.slow
 def test_what_a_hand_does_wrong_is_said_and_nothing_is_lost(tmux):
     """Wrong input, a paste of a million characters, a terminal of 20 x 5, and SIGTERM."""
     tmux.until("thalweg shows the terrain")
@@ -112,6 +113,7 @@ def test_what_a_hand_does_wrong_is_said_and_nothing_is_lost(tmux):
     tmux.keys("BSpace")
     tmux.until_gone("✗")
     tmux.keys("Escape")
+    tmux.until_gone("submit")  # the list is seen beside the form too
     tmux.until("Jobs")
     tmux("resize-window", "-x", "20", "-y", "5")
     tmux.until("live")  # one line
